@@ -1,0 +1,1 @@
+"""What learns and acts: training, policies, the worker process, checkpoints, evaluation."""

@@ -1,0 +1,1 @@
+"""What runs: wire protocol, bus, broker, recorder, replayer, supervisor and the live node."""

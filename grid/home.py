@@ -1,0 +1,41 @@
+"""Where things lie on disk: one folder, `.argonaut` unless told otherwise."""
+
+from pathlib import Path
+
+DEFAULT = Path(".argonaut")
+
+
+class Home:
+    """The folder of datasets, runs, checkpoints, sessions and reports.
+
+    Args:
+        root: the folder; made when first written to.
+    """
+
+    def __init__(self, root: Path = DEFAULT) -> None:
+        self.root = root
+
+    @property
+    def datasets(self) -> Path:
+        """One folder a dataset: see `grid.dataset`."""
+        return self.root / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        """One folder a training run: config, TensorBoard events, checkpoints."""
+        return self.root / "runs"
+
+    @property
+    def sessions(self) -> Path:
+        """One folder a recorded run of a grid: see `grid.session`."""
+        return self.root / "sessions"
+
+    @property
+    def reports(self) -> Path:
+        """HTML reports."""
+        return self.root / "reports"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of the processes of a grid, one file each."""
+        return self.root / "logs"

@@ -1,0 +1,68 @@
+"""What an agent sees and may do. Two parties talk only if their specs have the same digest."""
+
+import hashlib
+from typing import Annotated, Literal
+
+import msgspec
+
+Qty = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class TargetRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an action becomes a position: a target in [-1, 1] times `max_qty`.
+
+    Attributes:
+        kind: `discrete` picks one of `levels`; `continuous` gives the target itself.
+        levels: targets of the discrete actions, in the order of their index.
+        max_qty: position, in units or contracts, at a target of 1.
+        min_trade_qty: smaller changes of position are not traded; 0 means one lot.
+    """
+
+    max_qty: Qty
+    kind: Literal["discrete", "continuous"] = "discrete"
+    levels: tuple[Annotated[float, msgspec.Meta(ge=-1, le=1)], ...] = (-1.0, 0.0, 1.0)
+    min_trade_qty: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Observation and action of an agent, complete enough to rebuild both.
+
+    A *row* is what features are computed on: one bar, or one quote. A decision is due every
+    `every` rows, counted from the start of the run.
+
+    Attributes:
+        instrument_id: as in `EUR/USD.SIM`.
+        rows: what a row is.
+        bar: step and price of the bars, as in `1-HOUR-ASK`; empty for quotes.
+        every: rows from one decision to the next.
+        features: names with parameters, as in `log_return:5`, in the order of the matrix.
+        window: feature rows in one observation.
+        mean: of each feature over the training range.
+        std: of each feature over the training range; 1 where it does not vary.
+        clip: bound of every number in an observation.
+        capital: starting balance that account state is measured against, in account currency.
+        target: the action rule.
+    """
+
+    instrument_id: str
+    rows: Literal["bar", "quote"]
+    features: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    target: TargetRule
+    bar: str = ""
+    every: Annotated[int, msgspec.Meta(ge=1)] = 1
+    window: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 16
+    clip: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    capital: Annotated[float, msgspec.Meta(gt=0)] = 100_000.0
+
+    @property
+    def bar_type(self) -> str:
+        """The engine's name of the bars, as in `EUR/USD.SIM-1-HOUR-ASK-EXTERNAL`."""
+        return f"{self.instrument_id}-{self.bar}-EXTERNAL"
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits that change with any field."""
+        canonical = msgspec.json.encode(self, order="deterministic")
+        return hashlib.blake2b(canonical, digest_size=16).hexdigest()

@@ -1,0 +1,88 @@
+"""The venue as it is simulated: what trading costs, in the env and in paper trading alike."""
+
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from grid.instrument import Instrument
+
+type Floats = NDArray[np.float64]
+type Ints = NDArray[np.int64]
+
+NS_PER_MS = 1_000_000
+NonNegative = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Costs and rules of the simulated venue. The defaults are never free.
+
+    Attributes:
+        latency_ms: from a decision to the order's arrival; an order fills on the first quote that
+            the venue shows after it.
+        taker_fee_bps: fee of an order that takes liquidity, of notional.
+        maker_fee_bps: fee of an order that gives liquidity, of notional.
+        half_spread_bps: half of the spread of the quotes that are made from bars, of price; quoted
+            data has its own spread.
+        account: `margin` may go short and use leverage; `cash` may not.
+        leverage: notional allowed per unit of equity in a margin account.
+        ruin: the share of the starting balance at which an account is stopped.
+    """
+
+    latency_ms: NonNegative = 250.0
+    taker_fee_bps: NonNegative = 0.5
+    maker_fee_bps: NonNegative = 0.5
+    half_spread_bps: NonNegative = 0.5
+    account: Literal["margin", "cash"] = "margin"
+    leverage: Annotated[float, msgspec.Meta(ge=1)] = 20.0
+    ruin: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5
+
+    @property
+    def latency_ns(self) -> int:
+        """Latency in nanoseconds."""
+        return round(self.latency_ms * NS_PER_MS)
+
+
+def quotes_from_opens(
+    ts_close_ns: Ints,
+    opens: Floats,
+    bar: str,
+    interval_ns: int,
+    instrument: Instrument,
+    venue: Venue,
+) -> tuple[Ints, Floats, Floats]:
+    """Return the quotes (ts_event, bid, ask) at which orders fill when there are only bars.
+
+    A decision is taken at the close of a bar; the order arrives `latency_ns` later and finds the
+    open of the next bar. So each bar's open is quoted `latency_ns` after the bar begins, and never
+    a price of a bar that the agent has seen. Bid and ask are rounded outwards to ticks.
+
+    Args:
+        ts_close_ns: int64 [n], close times of the bars.
+        opens: float64 [n], their open prices.
+        bar: step and price type, as in `1-HOUR-ASK`; an ASK open is the ask, a BID open the bid.
+        interval_ns: length of a bar; must exceed the venue's latency.
+        instrument: for the tick size.
+        venue: for latency and spread.
+    """
+    half = opens * (venue.half_spread_bps * 1e-4)
+    price_type = bar.rpartition("-")[2]
+    below = {"ASK": 2.0, "BID": 0.0}.get(price_type, 1.0)
+    bid = ticks(opens - below * half, instrument, np.floor)
+    ask = ticks(opens + (2.0 - below) * half, instrument, np.ceil)
+    return ts_close_ns - interval_ns + venue.latency_ns, bid, ask
+
+
+def ticks(prices: Floats, instrument: Instrument, rounding: np.ufunc = np.rint) -> Floats:
+    """Round prices to the tick, as the doubles nearest to their decimal form.
+
+    Those doubles are the ones that `round(price, precision)` gives, so that a price has the same
+    bits whether it comes from a file, from the engine or from the wire.
+    """
+    units = 10.0**instrument.price_precision
+    per_tick = max(1.0, float(np.rint(instrument.tick * units)))
+    # the inner rint takes away the error of the multiplication before rounding outwards
+    scaled = np.round(prices * units / per_tick, 6)
+    result: Floats = rounding(scaled) * per_tick / units
+    return result

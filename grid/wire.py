@@ -1,0 +1,341 @@
+"""Messages on the wire: all that one process may say to another. No I/O here.
+
+Structs travel as MessagePack arrays whose first item is the tag. Fields are only added, last, with
+a default; a change of meaning bumps `VERSION`. Times end in `_ns`: UNIX ns, but `ttl_ns` is a
+duration. Prices and quantities are doubles, those nearest to their decimal form. Law:
+docs/protocol.md.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+from grid.errors import ProtocolError
+
+VERSION: Final = 1
+MAX_FRAME_BYTES: Final = 1 << 20
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
+    """Base of every message; immutable once made."""
+
+
+# -- events: published, one sequence a stream --------------------------------------------------
+
+
+class Bar(Message, frozen=True, tag="bar"):
+    """Topic `md.<instrument_id>.bar`: one bar, at its close."""
+
+    instrument_id: str
+    bar: str  # step and price, as in 1-HOUR-ASK
+    ts_event_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    history: bool = False  # from before the run: for warm-up, nothing is decided on it
+
+
+class Quote(Message, frozen=True, tag="quote"):
+    """Topic `md.<instrument_id>.quote`: best bid and ask."""
+
+    instrument_id: str
+    ts_event_ns: int
+    bid_px: float
+    ask_px: float
+    bid_qty: float
+    ask_qty: float
+    history: bool = False
+
+
+class Account(Message, frozen=True, tag="account"):
+    """The strategy's own ledger at a decision, in account currency and units."""
+
+    position_qty: float
+    pending_qty: float  # signed, in orders that are neither filled nor closed
+    cash: float
+    equity: float
+    unrealized: float
+    mark_px: float
+    open_orders: int
+
+
+class Decision(Message, frozen=True, tag="decision"):
+    """Topic `decision.<strategy_id>`: asks the agents for an action."""
+
+    strategy_id: str
+    epoch: int  # of the strategy: a new one for every start
+    seq: int  # of the decision, from 1 in each epoch
+    ts_event_ns: int
+    market_topic: str  # the stream that the agents' rows come from
+    market_seq: int  # the last event of it that this decision rests on
+    ttl_ns: int  # time to answer
+    account: Account
+
+
+class Outcome(Message, frozen=True, tag="outcome"):
+    """Topic `exec.<strategy_id>`: how a decision ended."""
+
+    strategy_id: str
+    epoch: int
+    decision_seq: int
+    ts_event_ns: int  # of the decision
+    how: Literal["action", "fallback"]
+    target: float  # the position sought from now on, as a share of max_qty
+    agent_id: str = ""
+    reason: str = ""
+
+
+class OrderUpdate(Message, frozen=True, tag="order"):
+    """Topic `exec.<strategy_id>`: an order changed its state."""
+
+    strategy_id: str
+    epoch: int
+    decision_seq: int
+    client_order_id: str
+    status: str  # submitted, accepted, rejected, denied, canceled, expired
+    side: str  # BUY or SELL
+    qty: float
+    ts_event_ns: int
+    reason: str = ""
+
+
+class Fill(Message, frozen=True, tag="fill"):
+    """Topic `exec.<strategy_id>`: an order, or a part of it, was filled."""
+
+    strategy_id: str
+    epoch: int
+    decision_seq: int
+    client_order_id: str
+    trade_id: str
+    side: str
+    qty: float
+    px: float
+    commission: float
+    currency: str
+    position_qty: float  # after it
+    ts_event_ns: int  # the venue's clock: data time in the env, wall time live
+    ts_market_ns: int = 0  # ts_event of the last market event that the strategy had seen
+
+
+class StrategyInfo(Message, frozen=True, tag="strategy"):
+    """Topic `exec.<strategy_id>`: who trades what, and how; at each start of a node."""
+
+    strategy_id: str
+    epoch: int
+    spec: bytes  # grid.spec.Spec as JSON
+    instrument: bytes  # grid.instrument.Instrument as JSON
+    venue: bytes  # grid.venue.Venue as JSON
+    interval_ns: int
+    versions: dict[str, str]
+    checkpoint: str = ""
+    fallback: str = "hold"
+
+
+class Acted(Message, frozen=True, tag="acted"):
+    """Topic `exec.<strategy_id>`: an action that arrived, and the answer it got."""
+
+    action: "Action"
+    answer: "Answer"
+    ts_recv_ns: int
+
+
+class EndOfData(Message, frozen=True, tag="end"):
+    """Topic `exec.<strategy_id>`: the feed has no more; the session is complete."""
+
+    strategy_id: str
+    epoch: int
+    decisions: int
+
+
+class Heartbeat(Message, frozen=True, tag="beat"):
+    """Topic `sys.<name>`: from the working thread of each process, every second at least."""
+
+    name: str
+    role: str
+    pid: int
+    state: str
+    uptime_s: float
+    counters: dict[str, float]
+    streams: dict[str, int]  # topic -> last sequence published
+
+
+type Event = (
+    Bar
+    | Quote
+    | Decision
+    | Outcome
+    | OrderUpdate
+    | Fill
+    | StrategyInfo
+    | Acted
+    | EndOfData
+    | Heartbeat
+)
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Around every event: where it comes from and its place in its stream.
+
+    A stream is (source, epoch, topic); `seq` counts it from 1 without a hole.
+    """
+
+    version: int
+    source: str
+    epoch: int
+    seq: int
+    ts_pub_ns: int
+    body: msgspec.Raw
+
+
+# -- requests and replies: each request has exactly one reply ----------------------------------
+
+
+class Hello(Message, frozen=True, tag="hello"):
+    """Agent to strategy: let me act, or watch."""
+
+    strategy_id: str
+    agent_id: str
+    role: Literal["champion", "shadow"]
+    spec_digest: str
+    version: int = VERSION
+
+
+class Welcome(Message, frozen=True, tag="welcome"):
+    """Strategy to agent: your lease, and the rows before `market_seq` to warm up with."""
+
+    strategy_id: str
+    agent_id: str
+    role: Literal["champion", "shadow"]
+    epoch: int
+    lease: int  # an action under an older lease of the same agent is fenced
+    market_source: str
+    market_epoch: int
+    market_seq: int  # the last row in `history`; live rows up to it are to be dropped
+    history: tuple[Bar | Quote, ...]
+
+
+class Refused(Message, frozen=True, tag="refused"):
+    """Strategy or broker to agent: no, and why; `retry` says whether asking again may help."""
+
+    reason: str
+    retry: bool
+
+
+class Action(Message, frozen=True, tag="action"):
+    """Agent to strategy: the answer to one decision. (agent_id, lease, action_seq) is its key."""
+
+    strategy_id: str
+    epoch: int
+    decision_seq: int
+    agent_id: str
+    lease: int
+    action_seq: int  # from 1 in each lease
+    target: float  # position sought, as a share of max_qty, in [-1, 1]
+    obs: bytes = b""  # what the policy saw: little-endian float32; for the recording
+    policy_ns: int = 0  # from the decision's arrival to this action
+
+
+class Answer(Message, frozen=True, tag="answer"):
+    """Strategy to agent: what became of an action."""
+
+    status: Literal["accepted", "shadow", "duplicate", "late", "stale", "fenced", "rejected"]
+    decision_seq: int
+    action_seq: int
+    reason: str = ""
+    client_order_ids: tuple[str, ...] = ()
+
+
+class Register(Message, frozen=True, tag="register"):
+    """Strategy to broker, every second: requests for `strategy_id` come to me."""
+
+    strategy_id: str
+    epoch: int
+
+
+class Subscribe(Message, frozen=True, tag="subscribe"):
+    """Node to feed: begin, `warmup` rows of history first."""
+
+    node_epoch: int
+    warmup: int
+
+
+class Credit(Message, frozen=True, tag="credit"):
+    """Node to feed: `upto` market events of this run may have been sent in all."""
+
+    node_epoch: int
+    upto: int
+
+
+class FeedItem(Message, frozen=True, tag="item"):
+    """Feed to node: the next market event; `seq` counts from 1 after each subscribe."""
+
+    seq: int
+    event: Bar | Quote
+
+
+class FeedEnd(Message, frozen=True, tag="feed_end"):
+    """Feed to node: there is no more."""
+
+    seq: int
+
+
+type Request = Hello | Action
+type Reply = Welcome | Refused | Answer
+type FeedRequest = Subscribe | Credit
+type FeedReply = FeedItem | FeedEnd
+
+encode: Final = msgspec.msgpack.Encoder().encode
+_envelope: Final = msgspec.msgpack.Decoder(Envelope)
+_event: Final[msgspec.msgpack.Decoder[Event]] = msgspec.msgpack.Decoder(Event)
+_request: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
+_reply: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
+
+
+def _decode[T](decoder: msgspec.msgpack.Decoder[T], frame: bytes | msgspec.Raw) -> T:
+    # skipping a deep unknown field recurses, and strings are decoded lazily: neither failure
+    # is a MsgspecError
+    try:
+        return decoder.decode(frame)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as e:
+        raise ProtocolError(f"undecodable frame of {len(bytes(frame))} bytes: {e}") from e
+
+
+def pack(topic: str, source: str, epoch: int, seq: int, ts_pub_ns: int, event: Event) -> bytes:
+    """Return the single frame of an event: topic, a zero byte, the envelope."""
+    body = msgspec.Raw(encode(event))
+    return topic.encode() + b"\0" + encode(Envelope(VERSION, source, epoch, seq, ts_pub_ns, body))
+
+
+def unpack(frame: bytes) -> tuple[str, Envelope]:
+    """Split a frame into topic and envelope; the body stays undecoded.
+
+    Raises:
+        ProtocolError: it is not a frame of this protocol's version.
+    """
+    topic, zero, payload = frame.partition(b"\0")
+    if not zero:
+        raise ProtocolError(f"frame of {len(frame)} bytes: expected a topic and a zero byte")
+    envelope = _decode(_envelope, payload)
+    if envelope.version != VERSION:
+        raise ProtocolError(f"protocol version {VERSION} expected, found {envelope.version}")
+    try:
+        return topic.decode(), envelope
+    except UnicodeDecodeError as e:
+        raise ProtocolError(f"topic is not UTF-8: {topic[:40]!r}") from e
+
+
+def event(envelope: Envelope) -> Event:
+    """Decode the body of an envelope, or raise `ProtocolError`."""
+    return _decode(_event, envelope.body)
+
+
+def request(frame: bytes) -> Request:
+    """Decode a request, or raise `ProtocolError`."""
+    return _decode(_request, frame)
+
+
+def reply(frame: bytes) -> Reply:
+    """Decode a reply, or raise `ProtocolError`."""
+    return _decode(_reply, frame)
