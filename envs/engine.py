@@ -1,0 +1,265 @@
+"""One decision at a time out of the backtest engine.
+
+A whole episode is one `engine.run()` inside a greenlet. At a decision the strategy's callback
+switches to the caller, and the caller's answer switches back: no thread, no copy, and the engine
+runs exactly as it does unattended. One engine a process: the core keeps its message bus in
+thread-local state.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+import greenlet
+from nautilus_trader.backtest import BacktestEngine, BacktestEngineConfig
+from nautilus_trader.common import LoggerConfig, LogLevel
+from nautilus_trader.execution import StaticLatencyModel
+from nautilus_trader.model import (
+    AccountType,
+    Bar,
+    BarType,
+    Currency,
+    InstrumentId,
+    Money,
+    OmsType,
+    QuoteTick,
+)
+from nautilus_trader.model import Venue as EngineVenue
+from nautilus_trader.risk import RiskEngineConfig
+
+from grid.dataset import Columns, Manifest
+from grid.errors import ConfigError, EngineError
+from grid.instrument import Instrument
+from grid.node.convert import DEEP, alternate, engine_bars, engine_quotes
+from grid.node.costs import fee_model
+from grid.node.instruments import to_engine
+from grid.node.links import Link
+from grid.node.strategy import AgentStrategy, Stopped
+from grid.spec import Spec
+from grid.venue import Venue, quotes_from_opens
+
+STRATEGY_ID: Final = "AGENT-001"
+_PURGE_EVERY: Final = 512  # decisions; without it closed orders slow the engine and fill memory
+_STOP: Final = object()
+
+
+class EnvFill(NamedTuple):
+    """One fill as the env reports it."""
+
+    ts_event_ns: int
+    signed_qty: float
+    px: float
+    commission: float
+    client_order_id: str
+
+
+class StepLink:
+    """Hands each decision to the caller of `SteppedEngine.step`."""
+
+    wants_ticks = False
+
+    def __init__(self, every: int, keep_history: bool) -> None:
+        self.caller = greenlet.getcurrent()
+        self.fills: list[EnvFill] = []
+        self.refused = 0
+        self.error: BaseException | None = None
+        self._every = every
+        self._keep_history = keep_history
+
+    def start(self, strategy: AgentStrategy) -> None:
+        """Count rows from here."""
+        self._strategy = strategy
+        self._due = 1
+        self._until_purge = _PURGE_EVERY
+
+    def stop(self) -> None:
+        """Nothing to close."""
+
+    def row(self, row: Bar | QuoteTick) -> float | None:
+        """Switch to the caller when a decision is due; its answer is the target."""
+        self._due -= 1
+        if self._due:
+            return None
+        self._due = self._every
+        self._until_purge -= 1
+        if not self._until_purge:
+            self._purge()
+        target = self.caller.switch(True)
+        if target is _STOP:
+            raise Stopped("episode over")
+        return target  # type: ignore[no-any-return]
+
+    def tick(self, quote: QuoteTick) -> None:
+        """Not asked for."""
+
+    def ordered(self, client_order_id: str, status: str, event: Any) -> None:
+        """Count what was refused."""
+        if status in ("rejected", "denied"):
+            self.refused += 1
+
+    def filled(self, signed_qty: float, px: float, commission: float, event: Any) -> None:
+        """Keep the fill for the step's info."""
+        self.fills.append(
+            EnvFill(event.ts_event, signed_qty, px, commission, str(event.client_order_id))
+        )
+
+    def failed(self, error: BaseException) -> None:
+        """Keep the error for the caller."""
+        self.error = error
+
+    def _purge(self) -> None:
+        self._until_purge = _PURGE_EVERY
+        if self._keep_history:
+            return
+        cache, now = self._strategy.cache, self._strategy.clock.timestamp_ns()
+        cache.purge_closed_orders(now, 0)
+        cache.purge_closed_positions(now, 0)
+        cache.purge_account_events(now, 0)
+
+
+class SteppedEngine:
+    """A backtest engine that stops at each decision and waits.
+
+    Args:
+        spec: what the strategy does.
+        instrument: what it trades.
+        venue: what trading costs.
+        keep_history: keep closed orders and positions for `reports`, at the price of memory.
+    """
+
+    def __init__(
+        self, spec: Spec, instrument: Instrument, venue: Venue, *, keep_history: bool = False
+    ) -> None:
+        self._link = StepLink(spec.every, keep_history)
+        self._engine, self.strategy = build(spec, instrument, venue, self._link)
+        self.ledger = self.strategy.ledger
+        self._run: greenlet.greenlet | None = None
+        self._used = False
+
+    @property
+    def fills(self) -> list[EnvFill]:
+        """Fills since `start`, in order."""
+        return self._link.fills
+
+    @property
+    def refused(self) -> int:
+        """Orders since `start` that venue or risk checks refused."""
+        return self._link.refused
+
+    def start(self, data: Sequence[Bar | QuoteTick]) -> None:
+        """Run `data` up to the first decision.
+
+        Raises:
+            EngineError: the engine failed, or there was no decision in the data.
+        """
+        self.stop()
+        if self._used:
+            self._engine.reset()
+            self._engine.clear_data()
+        self._used = True
+        self._engine.add_data(data, validate=False)
+        self._link.caller = greenlet.getcurrent()
+        self._link.fills = []
+        self._link.refused = 0
+        self._link.error = None
+        self._run = greenlet.greenlet(self._engine.run)
+        self._run.switch()
+        self._check_alive(self._run)
+
+    def step(self, target: float | None) -> None:
+        """Move to `target`, None to hold, and run on to the next decision.
+
+        Raises:
+            EngineError: the engine failed, or the data ended before a decision.
+        """
+        run = self._run
+        if run is None:
+            raise EngineError("step before start")
+        run.switch(target)
+        if run.dead:
+            self._check_alive(run)
+
+    def stop(self) -> None:
+        """End the run, if one is open; harmless otherwise."""
+        run, self._run = self._run, None
+        if run is not None and not run.dead:
+            run.switch(_STOP)
+
+    def reports(self) -> dict[str, Any]:
+        """Return the engine's own reports as pandas frames: orders, fills, positions, account."""
+        self.stop()
+        return {
+            "orders": self._engine.generate_orders_report(),
+            "fills": self._engine.generate_fills_report(),
+            "positions": self._engine.generate_positions_report(),
+            "account": self._engine.generate_account_report(
+                EngineVenue(self.strategy.instrument.venue)
+            ),
+        }
+
+    def close(self) -> None:
+        """Free the engine; harmless when closed already."""
+        self.stop()
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def _check_alive(self, run: greenlet.greenlet) -> None:
+        if not run.dead:
+            return
+        self._run = None
+        error = self._link.error
+        if error is not None:
+            raise EngineError(f"the strategy failed: {type(error).__name__}: {error}") from error
+        raise EngineError("the data ended before the next decision")
+
+
+def build(
+    spec: Spec, instrument: Instrument, venue: Venue, link: Link
+) -> tuple[Any, AgentStrategy]:
+    """Return a silent engine with one venue, one instrument and the strategy, without data."""
+    if venue.account == "cash" and min(spec.target.levels, default=0.0) < 0:
+        raise ConfigError("a cash account cannot go short: expected levels from 0, found below")
+    engine = BacktestEngine(
+        BacktestEngineConfig(
+            logging=LoggerConfig(stdout_level=LogLevel.ERROR, print_config=False),
+            risk_engine=RiskEngineConfig(max_order_submit_rate="1000000/00:00:01"),
+            run_analysis=False,
+        )
+    )
+    currency = Currency.from_str(instrument.currency)
+    engine.add_venue(
+        EngineVenue(instrument.venue),
+        OmsType.NETTING,
+        AccountType.MARGIN if venue.account == "margin" else AccountType.CASH,
+        [Money(spec.capital, currency)],
+        base_currency=currency if venue.account == "margin" else None,
+        default_leverage=Decimal(str(venue.leverage)) if venue.account == "margin" else None,
+        fee_model=fee_model(venue),
+        latency_model=StaticLatencyModel(venue.latency_ns) if venue.latency_ns else None,
+        bar_execution=False,
+    )
+    engine.add_instrument(to_engine(instrument))
+    strategy = AgentStrategy(spec, instrument, link, STRATEGY_ID)
+    engine.add_strategy(strategy)
+    return engine, strategy
+
+
+def market_data(
+    manifest: Manifest, columns: Columns, spec: Spec, venue: Venue
+) -> list[Bar | QuoteTick]:
+    """Return the engine's view of dataset rows: quotes, or each bar after its open's quote."""
+    instrument = manifest.instrument
+    precisions = (instrument.price_precision, instrument.size_precision)
+    instrument_id = InstrumentId.from_str(instrument.id)
+    if manifest.kind == "quotes":
+        return list(engine_quotes(instrument_id, columns, precisions))
+    ts, bid, ask = quotes_from_opens(
+        columns["ts_event"], columns["open"], manifest.bar, manifest.interval_ns, instrument, venue
+    )
+    deep = columns["volume"] * 0.0 + DEEP
+    opens = {"ts_event": ts, "bid_px": bid, "ask_px": ask, "bid_qty": deep, "ask_qty": deep}
+    return alternate(
+        engine_quotes(instrument_id, opens, precisions),
+        engine_bars(BarType.from_str(spec.bar_type), columns, precisions),
+    )

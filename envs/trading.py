@@ -1,0 +1,258 @@
+"""`TradingEnv`: the market as a Gymnasium env, with the trading engine inside.
+
+One step is one decision: the action names a target position, the engine runs on to the next
+decision with latency, spread and fees, and the reward is what that did to the account.
+"""
+
+from typing import Any, Final
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs import rewards
+from envs.engine import EnvFill, SteppedEngine, market_data
+from envs.pipeline import ACCOUNT, Pipeline, as_rows
+from grid.dataset import Dataset, to_iso
+from grid.errors import ConfigError, DataError
+from grid.spec import Spec
+from grid.venue import Venue
+
+type Obs = NDArray[np.float32]
+
+
+class TradingEnv(gymnasium.Env[Obs, Any]):
+    """One instrument, one position, an episode a window of the dataset.
+
+    `terminated` means ruin: equity fell to the venue's `ruin` share of capital. `truncated` means
+    that the episode's rows are used up. The same seed gives the same episode, bit for bit.
+
+    `info` carries, after every reset and step: `equity` and `fees` in account currency,
+    `position_qty`, `traded` (notional so far), `price` (close, or mid of quotes), `row`,
+    `ts_event_ns`, and `fills`, those since the last decision.
+
+    Args:
+        dataset: bars or quotes.
+        spec: features, action rule, capital.
+        venue: costs.
+        rows: half-open range of rows that decisions are taken on, None for all; earlier rows
+            serve as warm-up.
+        steps: decisions in an episode, which then starts at a random row; None for one episode
+            over the whole range.
+        reward: its name or dotted path, see `envs.rewards`.
+        reward_scale: factor on the reward.
+        keep_history: keep every order for `reports`, at the price of memory.
+
+    Raises:
+        ConfigError: spec, venue and dataset do not fit together.
+        DataError: the range is empty or too short.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        spec: Spec,
+        venue: Venue,
+        *,
+        rows: tuple[int, int] | None = None,
+        steps: int | None = None,
+        reward: str = "log_equity",
+        reward_scale: float = 1.0,
+        keep_history: bool = False,
+    ) -> None:
+        manifest = dataset.manifest
+        check_fit(dataset, spec, venue)
+        self._spec = spec
+        self.venue = venue
+        self.dataset = dataset
+        self.pipeline = Pipeline(spec)
+        self._lo, self._hi = _decision_rows(dataset, self.pipeline, rows)
+        available = (self._hi - self._lo - 1) // spec.every
+        self._steps = available if steps is None else steps
+        if not 1 <= self._steps <= available:
+            raise DataError(
+                f"{manifest.name}: rows {self._lo} to {self._hi} allow 1 to {available} steps "
+                f"an episode, found {self._steps}"
+            )
+        self._reward = rewards.find(reward)
+        self._scale = reward_scale
+        first = self._lo - self.pipeline.warmup + 1
+        columns = {k: np.asarray(v[first : self._hi]) for k, v in dataset.columns.items()}
+        # row r of the dataset is row r - self._offset of the matrix
+        self._offset = first + self.pipeline.lookback - 1
+        self._flat = self.pipeline.matrix(columns).ravel()
+        self._width = len(spec.features)
+        self._window_size = spec.window * self._width
+        self._first = first
+        self._prices: list[float] = as_rows(columns)["close"].tolist()
+        self._times_ns: list[int] = columns["ts_event"].tolist()
+        self._levels = spec.target.levels if spec.target.kind == "discrete" else ()
+        self._engine = SteppedEngine(spec, manifest.instrument, venue, keep_history=keep_history)
+        self._ledger = self._engine.ledger
+        self._ruin = venue.ruin * spec.capital
+        self._row = self._last_row = -1
+        self.action_space = (
+            spaces.Discrete(len(self._levels))
+            if self._levels
+            else spaces.Box(-1.0, 1.0, (1,), np.float32)
+        )
+        self.observation_space = spaces.Box(
+            -spec.clip, spec.clip, (self.pipeline.obs_size,), np.float32
+        )
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Obs, dict[str, Any]]:
+        """Start an episode, at `options["row"]` or at a random row.
+
+        Raises:
+            DataError: the row asked for leaves no room for the episode.
+        """
+        super().reset(seed=seed)
+        last_start = self._hi - 1 - self._steps * self._spec.every
+        row = (options or {}).get("row")
+        if row is None:
+            row = int(self.np_random.integers(self._lo, last_start + 1))
+        elif not self._lo <= row <= last_start:
+            raise DataError(f"first row: expected {self._lo} to {last_start}, found {row}")
+        self._row = row
+        self._last_row = row + self._steps * self._spec.every
+        window = {
+            k: np.asarray(v[row : self._last_row + 1]) for k, v in self.dataset.columns.items()
+        }
+        self._engine.start(market_data(self.dataset.manifest, window, self._spec, self.venue))
+        self._fills_seen = 0
+        self._traded = 0.0
+        self._equity = self._peak = self._spec.capital
+        price = self._prices[row - self._first]
+        return self._observe(price, self._equity), self._info(price, self._equity)
+
+    def step(self, action: Any) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
+        """Move to the action's target and run to the next decision.
+
+        Raises:
+            ConfigError: the action is not in the action space.
+            EngineError: the engine failed.
+        """
+        if self._row >= self._last_row:
+            raise gymnasium.error.ResetNeeded("step after the end of an episode: call reset first")
+        self._engine.step(self._target(action))
+        self._row += self._spec.every
+        ledger = self._ledger
+        price = self._prices[self._row - self._first]
+        equity = ledger.equity(price)
+        reward = self._scale * self._reward(
+            rewards.Step(
+                self._equity, equity, self._peak, self._spec.capital, ledger.traded - self._traded
+            )
+        )
+        self._equity = equity
+        self._peak = max(self._peak, equity)
+        self._traded = ledger.traded
+        terminated = equity <= self._ruin
+        truncated = self._row >= self._last_row and not terminated
+        obs, info = self._observe(price, equity), self._info(price, equity)
+        if terminated:
+            self._last_row = self._row
+        return obs, reward, terminated, truncated, info
+
+    def reports(self) -> dict[str, Any]:
+        """Return the engine's own reports of the episode so far, and end it.
+
+        pandas frames: orders, fills, positions, account. Whole only with `keep_history`.
+        """
+        self._last_row = self._row
+        return self._engine.reports()
+
+    def close(self) -> None:
+        """Free the engine; harmless when closed already."""
+        self._engine.close()
+        self._last_row = self._row
+
+    def _target(self, action: Any) -> float:
+        if self._levels:
+            index = int(action)
+            if index != action or not 0 <= index < len(self._levels):
+                raise ConfigError(
+                    f"action: expected a whole number from 0 to {len(self._levels) - 1}, "
+                    f"found {action!r}"
+                )
+            return self._levels[index]
+        target = float(np.asarray(action, dtype=np.float64).reshape(-1)[0])
+        if not -1.0 <= target <= 1.0:
+            raise ConfigError(f"action: expected a target from -1 to 1, found {target}")
+        return target
+
+    def _observe(self, price: float, equity: float) -> Obs:
+        ledger = self._ledger
+        end = (self._row - self._offset + 1) * self._width
+        size = self._window_size
+        obs = np.empty(size + len(ACCOUNT), dtype=np.float32)
+        obs[:size] = self._flat[end - size : end]
+        # one by one: four scalars cost less than a tuple's conversion
+        obs[size], obs[size + 1], obs[size + 2], obs[size + 3] = self.pipeline.account(
+            ledger.position_qty, ledger.pending_qty, ledger.unrealized(price), equity
+        )
+        return obs
+
+    def _info(self, price: float, equity: float) -> dict[str, Any]:
+        ledger = self._ledger
+        fills: list[EnvFill] = self._engine.fills
+        new = fills[self._fills_seen :]
+        self._fills_seen += len(new)
+        return {
+            "equity": equity,
+            "position_qty": ledger.position_qty,
+            "fees": ledger.fees,
+            "traded": ledger.traded,
+            "price": price,
+            "row": self._row,
+            "ts_event_ns": self._times_ns[self._row - self._first],
+            "fills": new,
+        }
+
+
+def check_fit(dataset: Dataset, spec: Spec, venue: Venue) -> None:
+    """Refuse a spec that was made for other rows or another instrument.
+
+    Raises:
+        ConfigError: with what differs.
+    """
+    manifest = dataset.manifest
+    rows = {"bars": "bar", "quotes": "quote"}.get(manifest.kind)
+    if rows != spec.rows:
+        raise ConfigError(f"{manifest.name}: expected {spec.rows} rows, found {manifest.kind}")
+    if manifest.instrument.id != spec.instrument_id:
+        raise ConfigError(
+            f"{manifest.name}: expected {spec.instrument_id}, found {manifest.instrument.id}"
+        )
+    if manifest.bar != spec.bar:
+        raise ConfigError(f"{manifest.name}: expected {spec.bar} bars, found {manifest.bar}")
+    if rows == "bar" and venue.latency_ns >= manifest.interval_ns:
+        raise ConfigError(
+            f"venue.latency_ms: expected less than a bar of {manifest.interval_ns / 1e6:g} ms, "
+            f"found {venue.latency_ms:g}"
+        )
+
+
+def _decision_rows(
+    dataset: Dataset, pipeline: Pipeline, rows: tuple[int, int] | None
+) -> tuple[int, int]:
+    manifest = dataset.manifest
+    lo, hi = (0, manifest.rows) if rows is None else rows
+    if not 0 <= lo < hi <= manifest.rows:
+        raise DataError(f"{manifest.name}: rows {lo} to {hi} of {manifest.rows} are no range")
+    lo = max(lo, pipeline.warmup - 1)
+    if hi - lo < 2:
+        ts = dataset.columns["ts_event"]
+        raise DataError(
+            f"{manifest.name}: after {pipeline.warmup - 1} rows of warm-up no decision is left "
+            f"before {to_iso(int(ts[hi - 1]))}"
+        )
+    return lo, hi
+
+
+__all__: Final = ["TradingEnv", "check_fit"]

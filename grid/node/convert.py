@@ -1,0 +1,105 @@
+"""Between the engine's types and ours: the one place.
+
+A price leaves the engine as `round(float, precision)`: the double nearest to its decimal form, the
+same that `grid.venue.ticks` gives for a dataset. So a price has equal bits on every path.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from nautilus_trader.model import Bar, BarType, InstrumentId, OrderSide, Price, Quantity, QuoteTick
+
+from grid import wire
+from grid.dataset import Columns
+
+SIDES: Final[dict[Any, str]] = {OrderSide.BUY: "BUY", OrderSide.SELL: "SELL"}
+DEEP: Final = 1e9  # size of quotes made from bars: an order fills whole at the touch
+
+
+def engine_bars(bar_type: BarType, columns: Columns, precisions: tuple[int, int]) -> list[Bar]:
+    """Build the engine's bars from columns `open` to `volume` and `ts_event`, in order."""
+    price, size = precisions
+    return [
+        Bar(bar_type, Price(o, price), Price(h, price), Price(lo, price), Price(c, price),
+            Quantity(v, size), ts, ts)
+        for o, h, lo, c, v, ts in zip(
+            columns["open"].tolist(), columns["high"].tolist(), columns["low"].tolist(),
+            columns["close"].tolist(), columns["volume"].tolist(), columns["ts_event"].tolist(),
+            strict=True,
+        )
+    ]  # fmt: skip
+
+
+def engine_quotes(
+    instrument_id: InstrumentId, columns: Columns, precisions: tuple[int, int]
+) -> list[QuoteTick]:
+    """Build the engine's quotes from columns `bid_px` to `ask_qty` and `ts_event`, in order."""
+    price, size = precisions
+    return [
+        QuoteTick(instrument_id, Price(b, price), Price(a, price),
+                  Quantity(bq, size), Quantity(aq, size), ts, ts)
+        for b, a, bq, aq, ts in zip(
+            columns["bid_px"].tolist(), columns["ask_px"].tolist(), columns["bid_qty"].tolist(),
+            columns["ask_qty"].tolist(), columns["ts_event"].tolist(), strict=True,
+        )
+    ]  # fmt: skip
+
+
+def alternate(quotes: Sequence[QuoteTick], bars: Sequence[Bar]) -> list[QuoteTick | Bar]:
+    """Return quote, bar, quote, bar: each bar after the quote of its own open."""
+    return [datum for pair in zip(quotes, bars, strict=True) for datum in pair]
+
+
+def engine_bar(bar: wire.Bar, bar_type: BarType, precisions: tuple[int, int]) -> Bar:
+    """Build one engine bar from the wire's."""
+    price, size = precisions
+    return Bar(
+        bar_type, Price(bar.open, price), Price(bar.high, price), Price(bar.low, price),
+        Price(bar.close, price), Quantity(bar.volume, size), bar.ts_event_ns, bar.ts_event_ns,
+    )  # fmt: skip
+
+
+def engine_quote(
+    quote: wire.Quote, instrument_id: InstrumentId, precisions: tuple[int, int]
+) -> QuoteTick:
+    """Build one engine quote from the wire's."""
+    price, size = precisions
+    return QuoteTick(
+        instrument_id, Price(quote.bid_px, price), Price(quote.ask_px, price),
+        Quantity(quote.bid_qty, size), Quantity(quote.ask_qty, size),
+        quote.ts_event_ns, quote.ts_event_ns,
+    )  # fmt: skip
+
+
+def wire_bar(
+    bar: Bar, instrument_id: str, name: str, precisions: tuple[int, int], history: bool = False
+) -> wire.Bar:
+    """Return an engine bar as the wire's; `name` is its step and price, as in `1-HOUR-ASK`."""
+    price, size = precisions
+    return wire.Bar(
+        instrument_id=instrument_id,
+        bar=name,
+        ts_event_ns=bar.ts_event,
+        open=round(float(bar.open), price),
+        high=round(float(bar.high), price),
+        low=round(float(bar.low), price),
+        close=round(float(bar.close), price),
+        volume=round(float(bar.volume), size),
+        history=history,
+    )
+
+
+def wire_quote(
+    quote: QuoteTick, instrument_id: str, precisions: tuple[int, int], history: bool = False
+) -> wire.Quote:
+    """Return an engine quote as the wire's."""
+    price, size = precisions
+    return wire.Quote(
+        instrument_id=instrument_id,
+        ts_event_ns=quote.ts_event,
+        bid_px=round(float(quote.bid_price), price),
+        ask_px=round(float(quote.ask_price), price),
+        bid_qty=round(float(quote.bid_size), size),
+        ask_qty=round(float(quote.ask_size), size),
+        history=history,
+    )

@@ -1,0 +1,73 @@
+"""The strategy's own account: what it holds and what it is worth, from its fills alone.
+
+The engine's portfolio costs microseconds to ask and marks at other prices in the env than live.
+This ledger is the same arithmetic in the same order everywhere, so account state has the same
+bits in training, replay and live; a test holds it against the engine's account.
+"""
+
+
+class Ledger:
+    """Cash and one position, in account currency and units.
+
+    Args:
+        capital: starting balance.
+        multiplier: notional of one unit at a price of one.
+
+    Attributes:
+        cash: balance if the position were worth nothing.
+        position_qty: signed.
+        pending_qty: signed, in orders that are neither filled nor closed.
+        avg_px: average price of the open position.
+        fees: paid so far.
+        traded: notional traded so far.
+        fills: how many.
+    """
+
+    __slots__ = (
+        "avg_px", "cash", "fees", "fills", "multiplier", "pending_qty", "position_qty", "traded",
+    )  # fmt: skip
+
+    def __init__(self, capital: float, multiplier: float) -> None:
+        self.multiplier = multiplier
+        self.reset(capital)
+
+    def reset(self, capital: float) -> None:
+        """Start anew with `capital` and nothing held."""
+        self.cash = capital
+        self.position_qty = 0.0
+        self.pending_qty = 0.0
+        self.avg_px = 0.0
+        self.fees = 0.0
+        self.traded = 0.0
+        self.fills = 0
+
+    def fill(self, signed_qty: float, px: float, commission: float) -> None:
+        """Take one fill of an order that was pending."""
+        before = self.position_qty
+        # sums of decimal quantities leave dust that would look like an open position
+        after = round(before + signed_qty, 12)
+        if before * signed_qty >= 0:
+            self.avg_px = (before * self.avg_px + signed_qty * px) / after
+        elif before * after < 0:
+            self.avg_px = px
+        elif after == 0:
+            self.avg_px = 0.0
+        notional = signed_qty * px * self.multiplier
+        self.cash -= notional + commission
+        self.position_qty = after
+        self.pending_qty = round(self.pending_qty - signed_qty, 12)
+        self.fees += commission
+        self.traded += abs(notional)
+        self.fills += 1
+
+    def release(self, signed_qty: float) -> None:
+        """Forget a pending quantity whose order was closed without a fill."""
+        self.pending_qty = round(self.pending_qty - signed_qty, 12)
+
+    def equity(self, mark_px: float) -> float:
+        """Cash and position at `mark_px`."""
+        return self.cash + self.position_qty * mark_px * self.multiplier
+
+    def unrealized(self, mark_px: float) -> float:
+        """Profit of the open position at `mark_px`, fees apart."""
+        return self.position_qty * (mark_px - self.avg_px) * self.multiplier

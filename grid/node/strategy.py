@@ -1,0 +1,174 @@
+"""The one strategy: in the env, in replay and live. It moves to the target that its link names.
+
+The engine swallows whatever a callback raises, so every callback that can fail hands its error to
+the link and asks the engine to stop.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
+
+from nautilus_trader.model import (
+    Bar,
+    BarType,
+    ClientOrderId,
+    InstrumentId,
+    OrderSide,
+    Quantity,
+    QuoteTick,
+    StrategyId,
+)
+from nautilus_trader.trading import Strategy, StrategyConfig
+
+from grid.instrument import Instrument
+from grid.node.intent import Intent
+from grid.node.ledger import Ledger
+from grid.spec import Spec
+
+if TYPE_CHECKING:
+    from grid.node.links import Link
+
+
+class Stopped(Exception):
+    """Raised by a link to end the run from inside a callback."""
+
+
+class AgentStrategy(Strategy):
+    """Follows one instrument and holds one position.
+
+    Args:
+        spec: rows, action rule and capital.
+        instrument: what is traded.
+        link: who decides.
+        strategy_id: as in `AGENT-001`; the part after the hyphen tags order ids.
+
+    Attributes:
+        ledger: cash and position from fills.
+    """
+
+    def __new__(cls, spec: Spec, instrument: Instrument, link: "Link", strategy_id: str) -> Self:
+        """Hand the engine its own config; it only counts here."""
+        config = StrategyConfig(
+            strategy_id=StrategyId(strategy_id),
+            order_id_tag=strategy_id.rpartition("-")[2],
+            log_events=False,
+            log_commands=False,
+        )
+        return super().__new__(cls, config)  # type: ignore[call-arg]
+
+    def __init__(self, spec: Spec, instrument: Instrument, link: "Link", strategy_id: str) -> None:
+        self.spec = spec
+        self.instrument = instrument
+        self.link = link
+        self.intent = Intent(spec.target, instrument)
+        self.ledger = Ledger(spec.capital, instrument.multiplier)
+        self._row: Callable[[Bar | QuoteTick], float | None] = link.row
+        self._on_rows = spec.rows == "quote"
+        self._instrument_id = InstrumentId.from_str(instrument.id)
+        self._precisions = (instrument.price_precision, instrument.size_precision)
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def on_start(self) -> None:
+        """Subscribe, and tell the link."""
+        self.ledger.reset(self.spec.capital)
+        if self.spec.rows == "bar":
+            self.subscribe_bars(BarType.from_str(self.spec.bar_type))
+        if self.spec.rows == "quote" or self.link.wants_ticks:
+            self.subscribe_quotes(self._instrument_id)
+        self.link.start(self)
+
+    def on_stop(self) -> None:
+        """Tell the link."""
+        self.link.stop()
+
+    def on_reset(self) -> None:
+        """Begin order ids anew, so that equal runs have equal ids."""
+        self.order_factory.reset()
+
+    # -- market --------------------------------------------------------------------------------
+
+    def on_bar(self, bar: Bar) -> None:
+        """A bar has closed."""
+        try:
+            target = self._row(bar)
+            if target is not None:
+                self.move_to(target)
+        except BaseException as e:
+            self._fail(e)
+
+    def on_quote(self, quote: QuoteTick) -> None:
+        """A quote has come: a row, or only the market's state."""
+        try:
+            if not self._on_rows:
+                self.link.tick(quote)
+                return
+            target = self._row(quote)
+            if target is not None:
+                self.move_to(target)
+        except BaseException as e:
+            self._fail(e)
+
+    # -- orders --------------------------------------------------------------------------------
+
+    def move_to(self, target: float, client_order_id: str | None = None) -> str | None:
+        """Order what is missing between position and target; return the order's id, if any."""
+        ledger = self.ledger
+        qty = self.intent.order_qty(target, ledger.position_qty, ledger.pending_qty)
+        if qty == 0.0:
+            return None
+        order = self.order_factory.market(
+            self._instrument_id,
+            OrderSide.BUY if qty > 0 else OrderSide.SELL,
+            Quantity(abs(qty), self._precisions[1]),
+            client_order_id=ClientOrderId(client_order_id) if client_order_id else None,
+        )
+        ledger.pending_qty = round(ledger.pending_qty + qty, 12)
+        self.submit_order(order)
+        return str(order.client_order_id)
+
+    def on_order_filled(self, event: Any) -> None:
+        """Book a fill."""
+        try:
+            qty = round(float(event.last_qty), self._precisions[1])
+            signed = qty if event.order_side == OrderSide.BUY else -qty
+            px = round(float(event.last_px), self._precisions[0])
+            commission = float(event.commission.as_double()) if event.commission else 0.0
+            self.ledger.fill(signed, px, commission)
+            self.link.filled(signed, px, commission, event)
+        except BaseException as e:
+            self._fail(e)
+
+    def on_order_accepted(self, event: Any) -> None:
+        """Tell the link."""
+        self.link.ordered(str(event.client_order_id), "accepted", event)
+
+    def on_order_rejected(self, event: Any) -> None:
+        """The venue refused: nothing is pending any more."""
+        self._closed("rejected", event)
+
+    def on_order_denied(self, event: Any) -> None:
+        """The engine's own risk checks refused: nothing is pending any more."""
+        self._closed("denied", event)
+
+    def on_order_canceled(self, event: Any) -> None:
+        """What was left of the order is gone."""
+        self._closed("canceled", event)
+
+    def on_order_expired(self, event: Any) -> None:
+        """What was left of the order is gone."""
+        self._closed("expired", event)
+
+    def _closed(self, status: str, event: Any) -> None:
+        try:
+            order = self.cache.order(event.client_order_id)
+            if order is not None:
+                left = round(float(order.leaves_qty), self._precisions[1])
+                self.ledger.release(left if order.side == OrderSide.BUY else -left)
+            self.link.ordered(str(event.client_order_id), status, event)
+        except BaseException as e:
+            self._fail(e)
+
+    def _fail(self, error: BaseException) -> None:
+        if not isinstance(error, Stopped):
+            self.link.failed(error)
+        self.shutdown_system(f"{type(error).__name__}: {error}")
