@@ -1,0 +1,116 @@
+"""Policies that learn nothing: what a trained agent has to be compared with. NumPy only."""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grid.errors import ConfigError, SpecMismatch
+from grid.spec import Spec
+
+type Obs = NDArray[np.float32]
+
+PREFIX: Final = "baseline:"
+
+
+class Constant:
+    """The same target always: flat at 0, buy and hold at the highest."""
+
+    def __init__(self, spec: Spec, target: float) -> None:
+        self.spec = spec
+        self.target = nearest(spec, target)
+
+    def act(self, obs: Obs) -> float:
+        """Return the target."""
+        return self.target
+
+
+class Random:
+    """Another target, drawn evenly from the others, with a probability at each decision.
+
+    Args:
+        spec: for the targets there are.
+        change: probability of a change; an agent's own share of changes makes it trade as often.
+        seed: of the draws.
+    """
+
+    def __init__(self, spec: Spec, change: float, seed: int = 0) -> None:
+        self.spec = spec
+        self._rng = np.random.default_rng(seed)
+        self._change = change
+        self._target = nearest(spec, 0.0)
+
+    def act(self, obs: Obs) -> float:
+        """Return the target, changed or not."""
+        if self._rng.random() < self._change:
+            rule = self.spec.target
+            if rule.kind == "discrete":
+                others = [x for x in rule.levels if x != self._target] or [self._target]
+                self._target = others[int(self._rng.integers(len(others)))]
+            else:
+                self._target = float(self._rng.uniform(-1.0, 1.0))
+        return self._target
+
+
+class Momentum:
+    """A rule: the sign of the return over the past rows, long after a rise, short after a fall.
+
+    It reads the feature `log_return:n` with the largest n in the newest row of the observation,
+    or else `momentum:n`, and takes the normalization off again.
+
+    Raises:
+        SpecMismatch: the spec has no such feature.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.feature = max(
+            (f for f in spec.features if f.split(":")[0] in ("log_return", "momentum")),
+            key=_rank,
+            default="",
+        )
+        if not self.feature:
+            raise SpecMismatch(
+                f"{PREFIX}momentum reads a feature log_return:n or momentum:n, "
+                f"found {', '.join(spec.features)}"
+            )
+        column = spec.features.index(self.feature)
+        self._at = (spec.window - 1) * len(spec.features) + column
+        self._mean, self._std = spec.mean[column], spec.std[column]
+        self._up, self._down = nearest(spec, 1.0), nearest(spec, -1.0)
+
+    def act(self, obs: Obs) -> float:
+        """Return the highest target after a rise, the lowest otherwise."""
+        rise = float(obs[self._at]) * self._std + self._mean
+        return self._up if rise > 0 else self._down
+
+
+def load(name: str, spec: Spec) -> Constant | Random | Momentum:
+    """Return the baseline called `baseline:flat`, `hold`, `random` or `momentum`.
+
+    Raises:
+        ConfigError: there is no such baseline.
+    """
+    made: dict[str, Callable[[], Constant | Random | Momentum]] = {
+        "flat": lambda: Constant(spec, 0.0),
+        "hold": lambda: Constant(spec, 1.0),
+        "random": lambda: Random(spec, change=0.1),
+        "momentum": lambda: Momentum(spec),
+    }
+    short = name.removeprefix(PREFIX)
+    if short not in made:
+        raise ConfigError(f"unknown baseline {short!r}; there are: {', '.join(made)}")
+    return made[short]()
+
+
+def nearest(spec: Spec, target: float) -> float:
+    """Return the target that the spec's rule allows and that lies nearest to `target`."""
+    if spec.target.kind == "discrete":
+        return min(spec.target.levels, key=lambda level: abs(level - target))
+    return min(1.0, max(-1.0, target))
+
+
+def _rank(feature: str) -> tuple[bool, int]:
+    name, _, n = feature.partition(":")
+    return name == "log_return", int(n or 1)
