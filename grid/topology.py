@@ -1,0 +1,165 @@
+"""From a grid's config to its processes: data only."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from grid.bus import Addresses
+from grid.dataset import to_ns
+from grid.errors import DataError
+from grid.home import Home
+from grid.lifecycle import ProcessSpec
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+NonNegative = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class RecorderConfig(_Section, frozen=True):
+    """The recorder, an ordinary subscriber.
+
+    Attributes:
+        enabled: whether there is one.
+    """
+
+    enabled: bool = True
+
+
+class FeedConfig(_Section, frozen=True):
+    """What is played to the node as a venue's data.
+
+    Attributes:
+        dataset: name of a dataset in the home folder.
+        start: ISO date or time, UTC, of the first row; empty for the dataset's first.
+        end: the same, of the first row that is not played; empty for all.
+        speed: rows a second; 0 is as fast as the node's credit allows.
+        lockstep: the node lets the next row come when the decision before is settled, so that what
+            happens does not depend on how fast anyone is.
+    """
+
+    dataset: Text
+    start: str = ""
+    end: str = ""
+    speed: NonNegative = 0.0
+    lockstep: bool = True
+
+    def __post_init__(self) -> None:
+        try:
+            start, end = (to_ns(t) if t else None for t in (self.start, self.end))
+        except DataError as e:
+            raise ValueError(f"start and end: {e}") from e
+        if start is not None and end is not None and start >= end:
+            raise ValueError(f"start {self.start} is not before end {self.end}")
+
+
+class NodeConfig(_Section, frozen=True):
+    """The live node and its strategy; spec, venue and instrument come from the checkpoint.
+
+    Attributes:
+        strategy_id: what agents ask for.
+        checkpoint: folder of the checkpoint.
+        fallback: what is done when no action comes in time: `hold` keeps the position, `flatten`
+            closes it.
+        ttl_ms: time to answer a decision.
+        wait_for_champion_s: how long the first row waits for the champion.
+        stop_at_end: the grid ends when the feed has no more.
+    """
+
+    strategy_id: Name
+    checkpoint: Text
+    fallback: Literal["hold", "flatten"] = "hold"
+    ttl_ms: Positive = 1000.0
+    wait_for_champion_s: NonNegative = 30.0
+    stop_at_end: bool = True
+
+
+class AgentConfig(_Section, frozen=True):
+    """One agent, one process.
+
+    Attributes:
+        id: unique in the grid.
+        checkpoint: folder of a checkpoint, or a rule such as `baseline:flat`.
+        role: the champion's actions are traded, a shadow's are only recorded.
+    """
+
+    id: Name
+    checkpoint: Text
+    role: Literal["champion", "shadow"] = "shadow"
+
+
+class GridConfig(_Section, frozen=True):
+    """A grid, as in `configs/grid.toml`.
+
+    Attributes:
+        name: of the grid; one of a name runs at a time.
+        bus: endpoints.
+        recorder: what writes the session.
+        feed: what is played.
+        node: what trades.
+        agents: what decides; exactly one is the champion.
+    """
+
+    name: Name
+    feed: FeedConfig
+    node: NodeConfig
+    agents: Annotated[tuple[AgentConfig, ...], msgspec.Meta(min_length=1)]
+    bus: Addresses = msgspec.field(default_factory=Addresses)
+    recorder: RecorderConfig = msgspec.field(default_factory=RecorderConfig)
+
+    def __post_init__(self) -> None:
+        ids = [a.id for a in self.agents]
+        for i, agent_id in enumerate(ids):
+            if agent_id in ids[:i]:
+                raise ValueError(f"key agents[{i}].id: {agent_id!r} is taken by another agent")
+        champions = [i for i, a in enumerate(self.agents) if a.role == "champion"]
+        if len(champions) != 1:
+            where = f"agents[{champions[1]}]" if champions else "agents"
+            raise ValueError(f"key {where}.role: expected one champion, found {len(champions)}")
+
+    def agent(self, agent_id: str) -> AgentConfig | None:
+        """Return the agent of that id, if there is one."""
+        return next((a for a in self.agents if a.id == agent_id), None)
+
+
+def processes(
+    config: GridConfig, argv_prefix: Sequence[str], config_path: Path, home: Home
+) -> list[ProcessSpec]:
+    """Return the processes of a grid, in the order in which they start.
+
+    Args:
+        config: the grid.
+        argv_prefix: of every command line, as in `(sys.executable, "launch.py")`.
+        config_path: the file that the processes read `config` from.
+        home: the folder that they work in.
+    """
+
+    def argv(command: str, name: str, *more: str) -> tuple[str, ...]:
+        common = ("--config", str(config_path), "--home", str(home.root), "--name", name)
+        return (*argv_prefix, command, *more, *common)
+
+    # the node and the agents load an engine and a network: on a busy machine that takes its time
+    specs = [
+        ProcessSpec(name="broker", argv=argv("broker", "broker"), ready_timeout_s=20),
+        ProcessSpec(name="recorder", argv=argv("record", "recorder"), ready_timeout_s=30),
+        ProcessSpec(name="feed", argv=argv("feed", "feed"), ready_timeout_s=30),
+        ProcessSpec(
+            name="node",
+            argv=argv("node", "node"),
+            ready_timeout_s=90,
+            completes=config.node.stop_at_end,
+        ),
+    ]
+    if not config.recorder.enabled:
+        del specs[1]
+    for agent in config.agents:
+        name = f"agent-{agent.id}"
+        command = argv("agent", name, "--id", agent.id)
+        specs.append(ProcessSpec(name=name, argv=command, essential=False, ready_timeout_s=90))
+    return specs

@@ -1,0 +1,99 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grid import config
+from grid.errors import ConfigError
+from grid.home import Home
+from grid.topology import GridConfig, processes
+
+ROOT = Path(__file__).parents[2]
+
+
+def tree(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "demo",
+        "feed": {"dataset": "eurusd"},
+        "node": {"strategy_id": "s1", "checkpoint": "c1"},
+        "agents": [
+            {"id": "alpha", "role": "champion", "checkpoint": "c1"},
+            {"id": "beta", "checkpoint": "baseline:flat"},
+        ],
+        **changes,
+    }
+
+
+def grid(**changes: Any) -> GridConfig:
+    return config.convert(tree(**changes), GridConfig, "g.toml")
+
+
+def test_grid_config_example_loads() -> None:
+    example = config.load(ROOT / "configs" / "grid.toml", GridConfig)
+    assert [a.role for a in example.agents] == ["champion", "shadow"]
+
+
+def test_grid_config_defaults_are_lockstep_and_recorded() -> None:
+    found = grid()
+    assert found.feed.lockstep
+    assert found.recorder.enabled
+    assert found.node.fallback == "hold"
+    beta = found.agent("beta")
+    assert beta is not None
+    assert beta.role == "shadow"
+    assert found.agent("gamma") is None
+
+
+AGENT = {"id": "alpha", "role": "champion", "checkpoint": "c"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"agents": [{**AGENT, "role": "shadow"}]}, "key agents.role: expected one champion"),
+        (
+            {"agents": [AGENT, {**AGENT, "id": "b"}]},
+            "key agents[1].role: expected one champion, found 2",
+        ),
+        ({"agents": [AGENT, AGENT]}, "key agents[1].id: 'alpha' is taken"),
+        ({"agents": []}, "key agents: "),
+        ({"feed": {"dataset": "d", "sped": 1}}, "unknown key feed.sped"),
+        ({"feed": {"dataset": "d", "speed": -1}}, "key feed.speed: "),
+        ({"feed": {"dataset": "d", "start": "soon"}}, "key feed: start and end: expected an ISO"),
+        (
+            {"feed": {"dataset": "d", "start": "2017-02-01", "end": "2017-01-01"}},
+            "key feed: start 2017-02-01 is not before end 2017-01-01",
+        ),
+        ({"name": "../up"}, "key name: "),
+        ({"node": {"strategy_id": "s", "checkpoint": "c", "ttl_ms": 0}}, "key node.ttl_ms: "),
+        ({"bus": {"events_in": "inproc://x"}}, "key bus.events_in: "),
+    ],
+)
+def test_grid_config_wrong_is_one_sentence_with_its_key(
+    changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        grid(**changes)
+    assert str(error.value).startswith(f"g.toml: {sentence}")
+
+
+def test_processes_are_what_a_person_could_type_in_order_of_readiness() -> None:
+    specs = processes(grid(), ("python", "launch.py"), Path("g.toml"), Home(Path("h")))
+    assert [" ".join(s.argv) for s in specs] == [
+        "python launch.py broker --config g.toml --home h --name broker",
+        "python launch.py record --config g.toml --home h --name recorder",
+        "python launch.py feed --config g.toml --home h --name feed",
+        "python launch.py node --config g.toml --home h --name node",
+        "python launch.py agent --id alpha --config g.toml --home h --name agent-alpha",
+        "python launch.py agent --id beta --config g.toml --home h --name agent-beta",
+    ]
+    assert [s.name for s in specs if not s.essential] == ["agent-alpha", "agent-beta"]
+    assert [s.name for s in specs if s.completes] == ["node"]
+
+
+def test_processes_without_recorder_and_end_have_neither() -> None:
+    node = {"strategy_id": "s1", "checkpoint": "c1", "stop_at_end": False}
+    config_ = grid(recorder={"enabled": False}, node=node)
+    specs = processes(config_, ("argonaut",), Path("g.toml"), Home())
+    assert [s.name for s in specs] == ["broker", "feed", "node", "agent-alpha", "agent-beta"]
+    assert not any(s.completes for s in specs)
