@@ -106,7 +106,7 @@ def start(name: str, fd: int | None = None, log_file: Path | None = None) -> Lif
 class _OneLine(logging.Formatter):
     """One line a record, whatever it holds: a traceback must not look like other records."""
 
-    converter = staticmethod(time.gmtime)  # type: ignore[assignment]
+    converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record with its line breaks written as ` | `."""

@@ -291,6 +291,7 @@ _envelope: Final = msgspec.msgpack.Decoder(Envelope)
 _event: Final[msgspec.msgpack.Decoder[Event]] = msgspec.msgpack.Decoder(Event)
 _request: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 _reply: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
+_register: Final = msgspec.msgpack.Decoder(Register)
 
 
 def _decode[T](decoder: msgspec.msgpack.Decoder[T], frame: bytes | msgspec.Raw) -> T:
@@ -339,3 +340,8 @@ def request(frame: bytes) -> Request:
 def reply(frame: bytes) -> Reply:
     """Decode a reply, or raise `ProtocolError`."""
     return _decode(_reply, frame)
+
+
+def register(frame: bytes) -> Register:
+    """Decode a strategy's registration, or raise `ProtocolError`."""
+    return _decode(_register, frame)

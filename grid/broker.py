@@ -1,0 +1,328 @@
+"""The middle of the bus: events through a proxy in C, requests through a loop in Python.
+
+Events: a SUB -> PUB forwarder on a thread of its own, which never decodes and never blocks.
+Requests: two ROUTERs; each request goes to the one strategy that it names, or is answered here.
+"""
+
+import fcntl
+import logging
+import os
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Final, Literal
+
+import msgspec
+import zmq
+
+from grid import wire
+from grid.bus import (
+    EVENTS_HWM,
+    REQUESTS_HWM,
+    Addresses,
+    Publisher,
+    Subscriber,
+    new_context,
+    new_socket,
+    wait_until_flowing,
+)
+from grid.errors import BusError, ProtocolError
+from grid.process import Lifeline
+
+log = logging.getLogger(__name__)
+
+MAX_REQUEST_BYTES: Final = 1 << 18
+MAX_STRATEGIES: Final = 1_000
+SILENT_S: Final = 3.0  # a strategy registers each second
+BEAT_S: Final = 1.0
+START_TIMEOUT_S: Final = 10.0
+BURST: Final = 100  # messages from one side before the other has its turn
+
+type Side = Literal["agents", "strategies"]
+type Sending = tuple[Side, list[bytes]]
+
+
+class Route(msgspec.Struct):
+    """Where a strategy is reached."""
+
+    routing_id: bytes
+    epoch: int
+    heard_s: float
+
+
+class Switch:
+    """Decides where requests and replies go. Pure: frames in, frames out, monotonic time given.
+
+    Attributes:
+        routes: strategy_id -> its route.
+        refused: reason -> requests answered here.
+        ignored: registrations of an older epoch than the one known, or of one strategy too many.
+        requests: from agents.
+        replies: from strategies.
+        bad: frames from strategies that mean nothing.
+        lost: replies and refusals whose agent had left.
+    """
+
+    def __init__(self) -> None:
+        self.routes: dict[str, Route] = {}
+        self.refused: Counter[str] = Counter()
+        self.ignored = self.requests = self.replies = self.bad = self.lost = 0
+
+    def from_agent(self, frames: list[bytes], now_s: float) -> Sending:
+        """Send [agent, empty, payload] on to its strategy, or answer it."""
+        self.requests += 1
+        agent = frames[0]
+        if len(frames) != 3 or frames[1]:
+            said = f"expected an empty frame and one payload, found {len(frames) - 1} frames"
+            return self._answer(agent, "malformed", wire.Refused(said, retry=False))
+        payload = frames[2]
+        if len(payload) > MAX_REQUEST_BYTES:
+            said = f"request of {len(payload)} bytes: expected at most {MAX_REQUEST_BYTES}"
+            return self._answer(agent, "oversize", wire.Refused(said, retry=False))
+        try:
+            request = wire.request(payload)
+        except ProtocolError as e:
+            return self._answer(agent, "undecodable", wire.Refused(str(e), retry=False))
+        route = self.routes.get(request.strategy_id)
+        if route is None:
+            return self._refuse(agent, request, "unknown", "is not known here")
+        if now_s - route.heard_s > SILENT_S:
+            return self._refuse(agent, request, "silent", f"has been silent for {SILENT_S:g} s")
+        return "strategies", [route.routing_id, agent, payload]
+
+    def from_strategy(self, frames: list[bytes], now_s: float) -> Sending | None:
+        """Take a registration [strategy, empty, payload], or pass [strategy, corr, payload] on."""
+        if len(frames) != 3:
+            self.bad += 1
+            return None
+        strategy, corr, payload = frames
+        if corr:
+            self.replies += 1
+            return "agents", [corr, b"", payload]
+        try:
+            self._register(strategy, wire.register(payload), now_s)
+        except ProtocolError:
+            self.bad += 1
+        return None
+
+    def undeliverable(self, sending: Sending) -> Sending | None:
+        """Answer a request whose strategy has left; a reply whose agent has left is let go."""
+        side, frames = sending
+        if side == "agents":
+            self.lost += 1
+            return None
+        _, agent, payload = frames
+        return self._refuse(agent, wire.request(payload), "unreachable", "cannot be reached")
+
+    def _register(self, routing_id: bytes, register: wire.Register, now_s: float) -> None:
+        known = self.routes.get(register.strategy_id)
+        full = known is None and len(self.routes) >= MAX_STRATEGIES
+        if full or (known is not None and register.epoch < known.epoch):
+            self.ignored += 1
+            return
+        if known is None or register.epoch > known.epoch:
+            log.info("strategy %s is here, epoch %d", register.strategy_id, register.epoch)
+        self.routes[register.strategy_id] = Route(routing_id, register.epoch, now_s)
+
+    def _refuse(self, agent: bytes, request: wire.Request, why: str, said: str) -> Sending:
+        reason = f"strategy {request.strategy_id!r} {said}"
+        match request:
+            case wire.Hello():
+                return self._answer(agent, why, wire.Refused(reason, retry=True))
+            case wire.Action():
+                answer = wire.Answer("rejected", request.decision_seq, request.action_seq, reason)
+                return self._answer(agent, why, answer)
+
+    def _answer(self, agent: bytes, why: str, reply: wire.Reply) -> Sending:
+        self.refused[why] += 1
+        return "agents", [agent, b"", wire.encode(reply)]
+
+
+class Proxy:
+    """The forwarder of events: SUB, which subscribes to everything, to PUB, in a thread of C.
+
+    Raises:
+        BusError: an address is taken.
+    """
+
+    # of the four counters a side: frames and bytes received, frames and bytes sent
+    COUNTERS: Final = {"events_in": 0, "bytes_in": 1, "events_out": 6, "bytes_out": 7}
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], addresses: Addresses) -> None:
+        self.counters: dict[str, float] = dict.fromkeys(self.COUNTERS, 0.0)
+        inner = new_socket(context, zmq.SUB)
+        inner.set(zmq.RCVHWM, EVENTS_HWM)
+        inner.subscribe("")
+        outer = new_socket(context, zmq.PUB)
+        outer.set(zmq.SNDHWM, EVENTS_HWM)  # what one slow subscriber may keep waiting
+        outer.set(zmq.RCVHWM, 0)  # else a subscriber's prefixes beyond the first 1,000 are lost
+        control = new_socket(context, zmq.PAIR)
+        control.bind("inproc://proxy")
+        self._control = new_socket(context, zmq.PAIR)
+        self._control.connect("inproc://proxy")
+        self._sockets = [inner, outer, control]
+        try:
+            bind(inner, addresses.events_in)
+            bind(outer, addresses.events_out)
+        except BusError:
+            self._close()
+            raise
+        self._thread = threading.Thread(target=self._forward, name="proxy", daemon=True)
+        self._thread.start()
+
+    def count(self) -> None:
+        """Take in the counters asked for at the last call, and ask again; never waits."""
+        while self._control.poll(0):
+            frames = self._control.recv_multipart()
+            if len(frames) == 8:
+                values = [struct.unpack("=Q", f)[0] for f in frames]
+                self.counters = {name: float(values[i]) for name, i in self.COUNTERS.items()}
+        self._control.send(b"STATISTICS", zmq.NOBLOCK)
+
+    def close(self) -> None:
+        """Stop the thread and close the sockets."""
+        self._control.send(b"TERMINATE", zmq.NOBLOCK)
+        self._thread.join(timeout=5.0)
+        self._close()
+
+    def _forward(self) -> None:
+        inner, outer, control = self._sockets
+        try:
+            zmq.proxy_steerable(inner, outer, None, control)
+        except zmq.ZMQError:
+            log.exception("the proxy of events failed")
+
+    def _close(self) -> None:
+        for socket in (*self._sockets, self._control):
+            socket.close()
+
+
+def bind(socket: zmq.Socket[bytes], address: str) -> None:
+    """Bind, or raise `BusError` with the reason."""
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as e:
+        raise BusError(f"{address}: cannot be bound: {e.strerror}; is a broker there?") from e
+
+
+def lock(addresses: Addresses, stack: ExitStack) -> None:
+    """Keep a second broker from these addresses: on ipc, binding twice succeeds.
+
+    Raises:
+        BusError: a broker is there already.
+    """
+    for address in (addresses.events_in, addresses.events_out, addresses.requests):
+        if not address.startswith("ipc://"):
+            continue
+        file = address.removeprefix("ipc://") + ".lock"
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        stack.callback(os.close, fd)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusError(f"{address}: another broker is running here") from None
+
+
+def run(addresses: Addresses, life: Lifeline, *, epoch: int, name: str = "broker") -> None:
+    """Be the broker until `life.stop`; ready when its own heartbeat has come back as an event.
+
+    Raises:
+        BusError: another broker is running here, or an address is taken.
+    """
+    with ExitStack() as stack:
+        lock(addresses, stack)
+        context = new_context()
+        stack.callback(context.destroy, linger=0)
+        proxy = Proxy(context, addresses)
+        stack.callback(proxy.close)
+        sockets: dict[Side, zmq.Socket[bytes]] = {
+            "agents": _router(context, addresses.requests, stack),
+            "strategies": _router(context, addresses.strategies, stack),
+        }
+        publisher = Publisher(context, addresses.events_in, name, epoch, role="broker")
+        stack.callback(publisher.close)
+        echo = Subscriber(context, addresses.events_out, [f"sys.{name}"])
+        stack.callback(echo.close)
+        wait_until_flowing(context, addresses, publisher, START_TIMEOUT_S)
+        log.info("ready, epoch %d, at %s and %s", epoch, addresses.events_in, addresses.requests)
+        life.ready()
+        _loop(sockets, proxy, publisher, echo, life)
+        publisher.heartbeat("stopping")
+
+
+def _router(
+    context: zmq.Context[zmq.Socket[bytes]], address: str, stack: ExitStack
+) -> zmq.Socket[bytes]:
+    socket = new_socket(context, zmq.ROUTER)
+    stack.callback(socket.close)
+    socket.set(zmq.SNDHWM, REQUESTS_HWM)
+    socket.set(zmq.RCVHWM, REQUESTS_HWM)
+    socket.set(zmq.ROUTER_MANDATORY, 1)  # else a message to one who has left is lost silently
+    bind(socket, address)
+    return socket
+
+
+def _loop(
+    sockets: dict[Side, zmq.Socket[bytes]],
+    proxy: Proxy,
+    publisher: Publisher,
+    echo: Subscriber,
+    life: Lifeline,
+) -> None:
+    switch = Switch()
+    poller = zmq.Poller()
+    for source in (*sockets.values(), echo.socket, life.wake_fd):
+        poller.register(source, zmq.POLLIN)
+    next_beat_s = time.monotonic()
+    while not life.stop.is_set():
+        now_s = time.monotonic()
+        if now_s >= next_beat_s:
+            proxy.count()
+            publisher.heartbeat("running", _counters(switch, proxy, now_s))
+            next_beat_s = now_s + BEAT_S
+        poller.poll(max(1, round((next_beat_s - now_s) * 1e3)))
+        now_s = time.monotonic()
+        for frames in _received(sockets["agents"]):
+            _send(sockets, switch, switch.from_agent(frames, now_s))
+        for frames in _received(sockets["strategies"]):
+            if (sending := switch.from_strategy(frames, now_s)) is not None:
+                _send(sockets, switch, sending)
+        if echo.drain(BURST):
+            life.beat()  # both halves work: this loop, and the proxy that sent its beat back
+
+
+def _received(socket: zmq.Socket[bytes]) -> Iterable[list[bytes]]:
+    for _ in range(BURST):
+        try:
+            yield socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+
+
+def _send(sockets: dict[Side, zmq.Socket[bytes]], switch: Switch, sending: Sending) -> None:
+    side, frames = sending
+    try:
+        sockets[side].send_multipart(frames, zmq.NOBLOCK)
+    except zmq.ZMQError as e:  # Again: its queue is full; EHOSTUNREACH: it has left
+        if e.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+            raise
+        if (instead := switch.undeliverable(sending)) is not None:
+            _send(sockets, switch, instead)
+
+
+def _counters(switch: Switch, proxy: Proxy, now_s: float) -> dict[str, float]:
+    heard = sum(now_s - r.heard_s <= SILENT_S for r in switch.routes.values())
+    return {
+        **proxy.counters,
+        "requests": float(switch.requests),
+        "replies": float(switch.replies),
+        "strategies": float(heard),
+        "refused": float(switch.refused.total()),
+        "registrations_ignored": float(switch.ignored),
+        "bad": float(switch.bad),
+        "lost": float(switch.lost),
+        **{f"refused_{why}": float(n) for why, n in switch.refused.items()},
+    }
