@@ -40,9 +40,11 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     """What was found on import; counts of rows."""
 
     rows_read: int
+    unreadable: int = 0  # a time or number that cannot be read, or a wrong number of fields
     duplicates: int = 0
     out_of_order: int = 0
-    bad_prices: int = 0  # zero, negative or not finite
+    bad_prices: int = 0  # zero, negative or not finite; or such a quantity
+    rounded: int = 0  # prices off the instrument's tick
     crossed: int = 0  # bid above ask, or high below low, or open or close outside of them
     gaps: int = 0
     longest_gaps: tuple[Gap, ...] = ()

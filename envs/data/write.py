@@ -1,0 +1,153 @@
+"""A dataset onto disk, whole or not at all.
+
+It is built in `DATASETS/.importing/`, which no reader looks into, brought to the disk, and renamed.
+What a killed import left there is removed by the next one.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from envs.data.catalog import Progress, write_catalog
+from envs.data.read import Rows
+from grid.dataset import FIELDS, Kind, Manifest, fingerprint
+from grid.errors import DataError
+from grid.instrument import Instrument
+
+HIDDEN: Final = ".importing"
+_OLD: Final = "old"  # a dataset on its way out, in a folder of HIDDEN
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def write(
+    rows: Rows,
+    instrument: Instrument,
+    *,
+    kind: Kind,
+    name: str,
+    datasets: Path,
+    source: str,
+    replace: bool = False,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Write a dataset into folder `datasets`, and return its manifest.
+
+    Args:
+        rows: what it holds.
+        instrument: what is traded.
+        kind: what the rows are.
+        name: the dataset's name: letters, digits, dot, dash, underscore.
+        datasets: the folder of all datasets; made if need be.
+        source: where the rows come from, for people.
+        replace: whether a dataset of that name may be there already.
+        progress: called as `progress(rows_written, rows_in_all)`.
+
+    Raises:
+        DataError: the name is not fit, or taken.
+    """
+    check_name(name, datasets, replace)
+    ts = rows.columns["ts_event"]
+    manifest = Manifest(
+        name=name,
+        kind=kind,
+        instrument=instrument,
+        rows=len(ts),
+        start_ns=int(ts[0]),
+        end_ns=int(ts[-1]),
+        fingerprint=fingerprint(kind, instrument, rows.bar, rows.columns),
+        quality=rows.quality,
+        source=source,
+        bar=rows.bar,
+        interval_ns=rows.interval_ns,
+    )
+    with _scratch(datasets) as scratch:
+        new = scratch / name
+        new.mkdir()
+        write_catalog(new / "catalog", instrument, kind, rows.bar, rows.columns, progress)
+        (new / "columns").mkdir()
+        for field in FIELDS[kind]:
+            np.save(new / "columns" / f"{field}.npy", np.ascontiguousarray(rows.columns[field]))
+        text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+        (new / "dataset.json").write_bytes(text + b"\n")
+        _sync(new)
+        _place(new, datasets / name, replace)
+    return manifest
+
+
+def check_name(name: str, datasets: Path, replace: bool) -> None:
+    """Raise `DataError` if a dataset cannot have that name, or one has it already."""
+    if not _NAME.fullmatch(name):
+        raise DataError(
+            f"dataset name {name!r}: expected letters, digits, dots, dashes and underscores, "
+            "beginning with a letter or digit"
+        )
+    if not replace and (datasets / name).exists():
+        raise DataError(f"dataset {name} is already in {datasets}: choose another name, or replace")
+
+
+@contextmanager
+def _scratch(datasets: Path) -> Iterator[Path]:
+    """Yield an empty folder that is locked while this process lives, and removed at the end."""
+    hidden = datasets / HIDDEN
+    hidden.mkdir(parents=True, exist_ok=True)
+    for left in hidden.iterdir():
+        _clear_if_dead(left, datasets)
+    folder = Path(tempfile.mkdtemp(dir=hidden))
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+        os.close(lock)
+
+
+def _clear_if_dead(left: Path, datasets: Path) -> None:
+    try:
+        lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for old in (left / _OLD).glob("*/dataset.json"):  # killed between the two renames
+            with suppress(OSError):  # the new one is there
+                old.parent.rename(datasets / old.parent.name)
+        shutil.rmtree(left, ignore_errors=True)
+    except BlockingIOError:
+        pass  # another import is at work in it
+    finally:
+        os.close(lock)
+
+
+def _place(new: Path, target: Path, replace: bool) -> None:
+    if replace and target.exists():
+        (new.parent / _OLD).mkdir()
+        target.rename(new.parent / _OLD / target.name)
+    try:
+        new.rename(target)
+    except OSError as e:
+        raise DataError(f"dataset {target.name}: {target} was taken meanwhile") from e
+    _sync_one(target.parent)
+
+
+def _sync(folder: Path) -> None:
+    for path in (*folder.rglob("*"), folder):
+        _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
