@@ -180,13 +180,6 @@ class Checkpoint(msgspec.Struct, frozen=True):
         """Return the arrays in a safetensors file."""
         return load_tensors(self.read(name), self.path / name)
 
-    def drop_resume(self) -> None:
-        """Remove what only further training needs; the manifest keeps its hashes."""
-        gone = self.path.parent / f".draft-{uuid4().hex}"
-        if self.resumable:
-            (self.path / RESUME).rename(gone)
-            shutil.rmtree(gone)
-
     def _verify(self) -> None:
         listed = set(self.manifest.files)
         found = {str(p.relative_to(self.path)) for p in self.path.rglob("*") if not p.is_dir()} - {
@@ -235,6 +228,13 @@ def describe(path: Path) -> str:
         "size": f"{sum(f.bytes for f in m.files.values()):,} bytes in {len(m.files)} files",
     }
     return "\n".join(f"{key:<12} {text}" for key, text in lines.items())
+
+
+def drop_resume(folder: Path) -> None:
+    """Remove from a checkpoint what only further training needs; its manifest keeps the hashes."""
+    gone = folder.parent / f".draft-{uuid4().hex}"
+    (folder / RESUME).rename(gone)
+    shutil.rmtree(gone)
 
 
 def save_tensors(tensors: Tensors) -> bytes:

@@ -1,0 +1,107 @@
+"""What a run's config means on the dataset it names: rows, spec, reward scale."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.checkpoint import DataRef
+from agents.config import RunConfig, Span
+from agents.vec import EnvRecipe
+from envs import rewards
+from envs.pipeline import Pipeline, as_rows, fit
+from grid.dataset import Dataset, to_iso, to_ns
+from grid.errors import DataError
+from grid.home import Home
+from grid.spec import Spec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A config made concrete.
+
+    Attributes:
+        spec: normalization fitted on the training rows and no other.
+        recipe: of the training envs.
+        data: the rows, and the fingerprint of what they are rows of.
+    """
+
+    spec: Spec
+    recipe: EnvRecipe
+    data: DataRef
+
+
+def make(config: RunConfig, home: Home) -> Plan:
+    """Read the dataset and fit the spec.
+
+    Raises:
+        DataError: there is no such dataset, it is damaged, or a span holds too few rows.
+        ConfigError: a feature or reward is unknown, or does not fit the data.
+    """
+    dataset = Dataset.find(home.datasets, config.data.dataset)
+    dataset.verify()
+    rewards.find(config.env.reward)
+    train = _rows(dataset, "data.train", config.data.train)
+    test = _rows(dataset, "data.test", config.data.test)
+    env = config.env
+    spec = fit(
+        dataset,
+        train,
+        features=env.features,
+        window=env.window,
+        target=env.target,
+        every=env.every,
+        clip=env.clip,
+        capital=env.capital,
+    )
+    warmup = Pipeline(spec).warmup
+    if test[1] - max(test[0], warmup - 1) <= env.every:
+        raise DataError(
+            f"{config.data.dataset}: data.test holds {test[1] - test[0]} rows, too few for one "
+            f"step after {warmup} rows of warm-up"
+        )
+    scale = env.reward_scale if env.reward_scale != "auto" else unit_scale(dataset, train, spec)
+    recipe = EnvRecipe(
+        dataset=dataset.path.resolve(),
+        spec=spec,
+        venue=config.venue,
+        rows=train,
+        steps=env.steps,
+        reward=env.reward,
+        reward_scale=scale,
+    )
+    data = DataRef(
+        name=dataset.manifest.name,
+        fingerprint=dataset.manifest.fingerprint,
+        train=config.data.train,
+        train_rows=train,
+        test=config.data.test,
+        test_rows=test,
+    )
+    return Plan(spec, recipe, data)
+
+
+def unit_scale(dataset: Dataset, rows: tuple[int, int], spec: Spec) -> float:
+    """Return the factor that gives a full position's log return a deviation of 1 a decision.
+
+    Raises:
+        DataError: the price does not move.
+    """
+    columns = {k: np.asarray(v[rows[0] : rows[1]]) for k, v in dataset.columns.items()}
+    price = as_rows(columns)["close"][:: spec.every]
+    multiplier = dataset.manifest.instrument.multiplier
+    exposure = spec.target.max_qty * multiplier * float(np.mean(price)) / spec.capital
+    deviation = exposure * float(np.std(np.diff(np.log(price))))
+    if not deviation > 0:
+        raise DataError(f"{dataset.manifest.name}: the price does not move on the training rows")
+    return 1.0 / deviation
+
+
+def _rows(dataset: Dataset, key: str, span: Span) -> tuple[int, int]:
+    lo, hi = dataset.rows_between(to_ns(span[0]), to_ns(span[1]))
+    if hi - lo < 2:
+        m = dataset.manifest
+        raise DataError(
+            f"{m.name}: {key} {list(span)} holds {hi - lo} rows; the dataset runs from "
+            f"{to_iso(m.start_ns)} to {to_iso(m.end_ns)}"
+        )
+    return lo, hi
