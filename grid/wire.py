@@ -255,10 +255,15 @@ class Register(Message, frozen=True, tag="register"):
 
 
 class Subscribe(Message, frozen=True, tag="subscribe"):
-    """Node to feed: begin, `warmup` rows of history first."""
+    """Node to feed: begin, `warmup` rows of history first.
+
+    `after_ns` is 0 at a node's start: the market goes on where it stands. A node that asks anew,
+    because the feed was silent, says what it has already.
+    """
 
     node_epoch: int
     warmup: int
+    after_ns: int = 0  # ts_event of the last market event that the node has
 
 
 class Credit(Message, frozen=True, tag="credit"):
@@ -292,6 +297,8 @@ _event: Final[msgspec.msgpack.Decoder[Event]] = msgspec.msgpack.Decoder(Event)
 _request: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 _reply: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
 _register: Final = msgspec.msgpack.Decoder(Register)
+_feed_request: Final[msgspec.msgpack.Decoder[FeedRequest]] = msgspec.msgpack.Decoder(FeedRequest)
+_feed_reply: Final[msgspec.msgpack.Decoder[FeedReply]] = msgspec.msgpack.Decoder(FeedReply)
 
 
 def _decode[T](decoder: msgspec.msgpack.Decoder[T], frame: bytes | msgspec.Raw) -> T:
@@ -318,13 +325,22 @@ def unpack(frame: bytes) -> tuple[str, Envelope]:
     topic, zero, payload = frame.partition(b"\0")
     if not zero:
         raise ProtocolError(f"frame of {len(frame)} bytes: expected a topic and a zero byte")
-    envelope = _decode(_envelope, payload)
-    if envelope.version != VERSION:
-        raise ProtocolError(f"protocol version {VERSION} expected, found {envelope.version}")
     try:
-        return topic.decode(), envelope
+        return topic.decode(), envelope(payload)
     except UnicodeDecodeError as e:
         raise ProtocolError(f"topic is not UTF-8: {topic[:40]!r}") from e
+
+
+def envelope(payload: bytes) -> Envelope:
+    """Decode what follows topic and zero byte; the body stays undecoded.
+
+    Raises:
+        ProtocolError: it is not an envelope of this protocol's version.
+    """
+    decoded = _decode(_envelope, payload)
+    if decoded.version != VERSION:
+        raise ProtocolError(f"protocol version {VERSION} expected, found {decoded.version}")
+    return decoded
 
 
 def event(envelope: Envelope) -> Event:
@@ -345,3 +361,13 @@ def reply(frame: bytes) -> Reply:
 def register(frame: bytes) -> Register:
     """Decode a strategy's registration, or raise `ProtocolError`."""
     return _decode(_register, frame)
+
+
+def feed_request(frame: bytes) -> FeedRequest:
+    """Decode a node's message to its feed, or raise `ProtocolError`."""
+    return _decode(_feed_request, frame)
+
+
+def feed_reply(frame: bytes) -> FeedReply:
+    """Decode a feed's message to its node, or raise `ProtocolError`."""
+    return _decode(_feed_reply, frame)

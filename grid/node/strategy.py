@@ -43,6 +43,7 @@ class AgentStrategy(Strategy):
 
     Attributes:
         ledger: cash and position from fills.
+        dispatch: sends an order off; a link may put its own in place, to hold orders back.
     """
 
     def __new__(cls, spec: Spec, instrument: Instrument, link: "Link", strategy_id: str) -> Self:
@@ -61,6 +62,7 @@ class AgentStrategy(Strategy):
         self.link = link
         self.intent = Intent(spec.target, instrument)
         self.ledger = Ledger(spec.capital, instrument.multiplier)
+        self.dispatch: Callable[[Any], None] = self.submit_order
         self._row: Callable[[Bar | QuoteTick], float | None] = link.row
         self._on_rows = spec.rows == "quote"
         self._instrument_id = InstrumentId.from_str(instrument.id)
@@ -123,8 +125,13 @@ class AgentStrategy(Strategy):
             client_order_id=ClientOrderId(client_order_id) if client_order_id else None,
         )
         ledger.pending_qty = round(ledger.pending_qty + qty, 12)
-        self.submit_order(order)
+        self.dispatch(order)
         return str(order.client_order_id)
+
+    def forget(self, order: Any) -> None:
+        """Count what is left of an order as pending no more."""
+        left = round(float(order.leaves_qty), self._precisions[1])
+        self.ledger.release(left if order.side == OrderSide.BUY else -left)
 
     def on_order_filled(self, event: Any) -> None:
         """Book a fill."""
@@ -162,8 +169,7 @@ class AgentStrategy(Strategy):
         try:
             order = self.cache.order(event.client_order_id)
             if order is not None:
-                left = round(float(order.leaves_qty), self._precisions[1])
-                self.ledger.release(left if order.side == OrderSide.BUY else -left)
+                self.forget(order)
             self.link.ordered(str(event.client_order_id), status, event)
         except BaseException as e:
             self._fail(e)

@@ -1,0 +1,386 @@
+"""The strategy's link to the grid: events and decisions go out, actions come back.
+
+Everything here runs on the node's event loop, in the thread of the engine.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+import msgspec
+from nautilus_trader.model import Bar, QuoteTick
+
+from grid import wire
+from grid.bus import Publisher, Responder
+from grid.instrument import Instrument
+from grid.node.convert import SIDES, wire_bar, wire_quote
+from grid.node.gate import Gate
+from grid.node.strategy import AgentStrategy
+from grid.spec import Spec
+
+log = logging.getLogger(__name__)
+
+type Fallback = Literal["hold", "flatten"]
+
+_NS_PER_S: Final = 1_000_000_000
+_KEPT_ORDERS: Final = 4096  # order ids whose decision is still known
+
+
+class BusLink:
+    """Publishes what the strategy sees and does, and carries out accepted actions.
+
+    The sandbox venue fills an order at once, at the price that the agent has just seen. The env's
+    venue has a latency. `paper_latency_ns` makes the two agree: an order waits here until the
+    first market event at or after its decision's time plus the latency.
+
+    Args:
+        spec: of the strategy.
+        instrument: what it trades.
+        gate: judges the actions.
+        publisher: for events.
+        responder: for requests.
+        ttl_ns: time to answer a decision.
+        fallback: what to do when nobody answers.
+        paper_latency_ns: 0 at a venue that has its own.
+        history_rows: rows kept for agents that join.
+        info: versions and origin, for the record.
+        on_idle: called when no decision and no order is under way.
+        on_failed: called once with the error, when a callback raised.
+    """
+
+    wants_ticks = True
+
+    def __init__(
+        self,
+        spec: Spec,
+        instrument: Instrument,
+        gate: Gate,
+        publisher: Publisher,
+        responder: Responder,
+        *,
+        ttl_ns: int,
+        fallback: Fallback,
+        paper_latency_ns: int,
+        history_rows: int,
+        info: wire.StrategyInfo,
+        on_idle: Callable[[], None],
+        on_failed: Callable[[BaseException], None],
+    ) -> None:
+        self._spec = spec
+        self._id = instrument.id
+        self._precisions = (instrument.price_precision, instrument.size_precision)
+        self.gate = gate
+        self._publisher = publisher
+        self._responder = responder
+        self._ttl_ns = ttl_ns
+        self._fallback = fallback
+        self._latency_ns = paper_latency_ns
+        self._info = info
+        self._on_idle = on_idle
+        self._on_failed = on_failed
+        self._topics = {"bar": f"md.{self._id}.bar", "quote": f"md.{self._id}.quote"}
+        self._row_topic = self._topics[spec.rows]
+        self._decision_topic = f"decision.{gate.strategy_id}"
+        self._exec_topic = f"exec.{gate.strategy_id}"
+        self._recent: deque[wire.Bar | wire.Quote] = deque(maxlen=history_rows)
+        self._held: deque[tuple[int, Any]] = deque()
+        self._at_venue: set[str] = set()
+        self._decision_of: dict[str, int] = {}
+        self._due = 1
+        self._market_ns = 0
+        self._decision_ns = 0
+        self._mark_px = 0.0
+        self._target = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.rows = 0
+        self.processed = 0  # market events of this run that the strategy has seen
+        self.orders = 0
+
+    # -- the strategy's side ------------------------------------------------------------------
+
+    def start(self, strategy: AgentStrategy) -> None:
+        """Say who trades what, and listen for requests from now on."""
+        self._strategy = strategy
+        strategy.dispatch = self._dispatch
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._responder.fd, self.serve)
+        self._publish(self._info)
+        self.serve()
+
+    def stop(self) -> None:
+        """Stop listening."""
+        if self._timer:
+            self._timer.cancel()
+        if self._loop:
+            self._loop.remove_reader(self._responder.fd)
+
+    def history(self, row: wire.Bar | wire.Quote) -> None:
+        """Publish a row from before the run, for warm-up."""
+        self._market(row)
+        if self._is_row(row):
+            self._recent.append(row)
+
+    def row(self, row: Bar | QuoteTick) -> float | None:
+        """Publish the row, and a decision when one is due."""
+        event = self._convert(row)
+        self._market(event)
+        self._recent.append(event)
+        self.rows += 1
+        self._due -= 1
+        if not self._due:
+            self._due = self._spec.every
+            self._decide()
+        self._release(event.ts_event_ns)
+        self._processed()
+        return None
+
+    def tick(self, quote: QuoteTick) -> None:
+        """Publish a quote that is no row, and let go the orders that waited for it."""
+        event = self._convert(quote)
+        self._market(event)
+        self._release(event.ts_event_ns)
+        self._processed()
+
+    def ordered(self, client_order_id: str, status: str, event: Any) -> None:
+        """Publish an order's new state."""
+        if status != "accepted":
+            self._at_venue.discard(client_order_id)
+            log.warning("order %s %s: %s", client_order_id, status, _reason(event))
+        order = self._strategy.cache.order(event.client_order_id)
+        self._order_update(client_order_id, status, event.ts_event, _reason(event), order)
+        self._check_idle()
+
+    def filled(self, signed_qty: float, px: float, commission: float, event: Any) -> None:
+        """Publish a fill."""
+        order_id = str(event.client_order_id)
+        ledger = self._strategy.ledger
+        self._publish(
+            wire.Fill(
+                strategy_id=self.gate.strategy_id,
+                epoch=self.gate.epoch,
+                decision_seq=self._decision_of.get(order_id, 0),
+                client_order_id=order_id,
+                trade_id=str(event.trade_id),
+                side=SIDES[event.order_side],
+                qty=abs(signed_qty),
+                px=px,
+                commission=commission,
+                currency=str(event.currency),
+                position_qty=ledger.position_qty,
+                ts_event_ns=event.ts_event,
+                ts_market_ns=self._market_ns,
+            )
+        )
+        if self._strategy.cache.is_order_closed(event.client_order_id):
+            self._at_venue.discard(order_id)
+        self._check_idle()
+
+    def failed(self, error: BaseException) -> None:
+        """Hand the error to the process around the node."""
+        self._on_failed(error)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no decision is open and no order is at the venue."""
+        return not self.gate.is_open and not self._at_venue
+
+    def end(self) -> None:
+        """Say that the feed has no more; orders that waited for its next event are dropped."""
+        for _, order in self._held:
+            order_id = str(order.client_order_id)
+            self._strategy.forget(order)
+            self._order_update(order_id, "canceled", self._market_ns, "the feed has ended", order)
+        self._held.clear()
+        self._publish(
+            wire.EndOfData(self.gate.strategy_id, self.gate.epoch, self.gate.decision_seq)
+        )
+
+    def equity(self) -> float:
+        """Equity at the last mark; the capital before the first."""
+        return self._strategy.ledger.equity(self._mark_px) if self.rows else self._spec.capital
+
+    # -- the agents' side ---------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Answer the requests that have arrived."""
+        while (found := self._responder.recv()) is not None:
+            corr, request = found
+            match request:
+                case wire.Hello():
+                    self._responder.reply(corr, self._welcome(request))
+                    self._check_idle()
+                case wire.Action():
+                    self._act(corr, request)
+
+    def _welcome(self, hello: wire.Hello) -> wire.Welcome | wire.Refused:
+        granted = self.gate.hello(hello)
+        if isinstance(granted, wire.Refused):
+            log.warning("agent %s refused: %s", hello.agent_id, granted.reason)
+            return granted
+        lease, is_champion = granted
+        log.info("agent %s joined as %s, lease %d", hello.agent_id, hello.role, lease)
+        return wire.Welcome(
+            strategy_id=self.gate.strategy_id,
+            agent_id=hello.agent_id,
+            role="champion" if is_champion else "shadow",
+            epoch=self.gate.epoch,
+            lease=lease,
+            market_source=self._publisher.source,
+            market_epoch=self._publisher.epoch,
+            market_seq=self._publisher.high.get(self._row_topic, 0),
+            history=tuple(self._recent),
+        )
+
+    def _act(self, corr: bytes, action: wire.Action) -> None:
+        received_ns = time.time_ns()
+        answer = self.gate.judge(action, time.monotonic_ns())
+        if answer.status == "accepted":
+            order_id = self._move(action)
+            if order_id:
+                answer = msgspec.structs.replace(answer, client_order_ids=(order_id,))
+                self.gate.remember(action, answer)
+        self._responder.reply(corr, answer)
+        self._publish(wire.Acted(action, answer, received_ns))
+        if answer.status == "accepted":
+            self._close("action", action.target, action.agent_id)
+
+    def _move(self, action: wire.Action) -> str | None:
+        order_id = f"{action.agent_id}-{action.lease}-{action.action_seq}"
+        return self._strategy.move_to(action.target, order_id)
+
+    # -- decisions and orders -----------------------------------------------------------------
+
+    def _decide(self) -> None:
+        if self.gate.is_open:  # a row has come before the deadline: the question is stale
+            self._deadline(self.gate.decision_seq, "overtaken by the next row")
+        self._decision_ns = self._market_ns
+        seq = self.gate.open(time.monotonic_ns() + self._ttl_ns)
+        ledger, mark = self._strategy.ledger, self._mark_px
+        account = wire.Account(
+            position_qty=ledger.position_qty,
+            pending_qty=ledger.pending_qty,
+            cash=ledger.cash,
+            equity=ledger.equity(mark),
+            unrealized=ledger.unrealized(mark),
+            mark_px=mark,
+            open_orders=len(self._at_venue) + len(self._held),
+        )
+        self._publisher.publish(
+            self._decision_topic,
+            wire.Decision(
+                strategy_id=self.gate.strategy_id,
+                epoch=self.gate.epoch,
+                seq=seq,
+                ts_event_ns=self._decision_ns,
+                market_topic=self._row_topic,
+                market_seq=self._publisher.high[self._row_topic],
+                ttl_ns=self._ttl_ns,
+                account=account,
+            ),
+        )
+        assert self._loop is not None  # row() comes after start()
+        self._timer = self._loop.call_later(self._ttl_ns / _NS_PER_S, self._deadline, seq)
+
+    def _deadline(self, seq: int, reason: str = "no action by the deadline") -> None:
+        if not self.gate.expire(seq):
+            return
+        if self._fallback == "flatten":
+            self._target = 0.0
+            self._strategy.move_to(0.0, f"fallback-{self.gate.epoch}-{seq}")
+        self._close("fallback", self._target, "", reason)
+
+    def _close(
+        self, how: Literal["action", "fallback"], target: float, agent_id: str, reason: str = ""
+    ) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._target = target
+        self._publish(
+            wire.Outcome(
+                strategy_id=self.gate.strategy_id,
+                epoch=self.gate.epoch,
+                decision_seq=self.gate.decision_seq,
+                ts_event_ns=self._decision_ns,
+                how=how,
+                target=target,
+                agent_id=agent_id,
+                reason=reason,
+            )
+        )
+        self._check_idle()
+
+    def _dispatch(self, order: Any) -> None:
+        self._decision_of[str(order.client_order_id)] = self.gate.decision_seq
+        if len(self._decision_of) > _KEPT_ORDERS:
+            del self._decision_of[next(iter(self._decision_of))]
+        if self._latency_ns:
+            self._held.append((self._decision_ns + self._latency_ns, order))
+        else:
+            self._submit(order)
+
+    def _release(self, now_ns: int) -> None:
+        while self._held and self._held[0][0] <= now_ns:
+            self._submit(self._held.popleft()[1])
+
+    def _submit(self, order: Any) -> None:
+        order_id = str(order.client_order_id)
+        self._at_venue.add(order_id)
+        self.orders += 1
+        self._order_update(order_id, "submitted", self._market_ns, "", order)
+        self._strategy.submit_order(order)
+
+    def _order_update(
+        self, order_id: str, status: str, ts_event_ns: int, reason: str, order: Any
+    ) -> None:
+        self._publish(
+            wire.OrderUpdate(
+                strategy_id=self.gate.strategy_id,
+                epoch=self.gate.epoch,
+                decision_seq=self._decision_of.get(order_id, 0),
+                client_order_id=order_id,
+                status=status,
+                side=SIDES[order.side] if order else "",
+                qty=float(order.quantity) if order else 0.0,
+                ts_event_ns=ts_event_ns,
+                reason=reason,
+            )
+        )
+
+    # -- market -------------------------------------------------------------------------------
+
+    def _is_row(self, event: wire.Bar | wire.Quote) -> bool:
+        return isinstance(event, wire.Bar) == (self._spec.rows == "bar")
+
+    def _convert(self, row: Bar | QuoteTick) -> wire.Bar | wire.Quote:
+        if isinstance(row, Bar):
+            return wire_bar(row, self._id, self._spec.bar, self._precisions)
+        return wire_quote(row, self._id, self._precisions)
+
+    def _market(self, event: wire.Bar | wire.Quote) -> None:
+        self._market_ns = event.ts_event_ns
+        if isinstance(event, wire.Bar):
+            self._publisher.publish(self._topics["bar"], event)
+            self._mark_px = event.close
+        else:
+            self._publisher.publish(self._topics["quote"], event)
+            if self._spec.rows == "quote":
+                self._mark_px = (event.bid_px + event.ask_px) / 2.0
+
+    def _processed(self) -> None:
+        self.processed += 1
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        if self.idle:
+            self._on_idle()
+
+    def _publish(self, event: wire.Event) -> None:
+        self._publisher.publish(self._exec_topic, event)
+
+
+def _reason(event: Any) -> str:
+    return str(getattr(event, "reason", "") or "")

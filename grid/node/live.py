@@ -1,0 +1,291 @@
+"""The live node: the engine's LiveNode on our event loop, the env's strategy, the bus link.
+
+One process, one thread, one loop: the engine, the requests of the agents and the heartbeat share
+it, so a node that is stuck is silent, and its supervisor and the agents notice.
+"""
+
+import asyncio
+import logging
+import platform
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+import uvloop
+from nautilus_trader.adapters.sandbox import (
+    SandboxExecutionClientConfig,
+    SandboxExecutionClientFactory,
+)
+from nautilus_trader.common import Environment, LoggerConfig, LogLevel
+from nautilus_trader.live import (
+    DataClientConfig,
+    LiveNode,
+    LiveRiskEngineConfig,
+    RoutingConfig,
+)
+from nautilus_trader.model import AccountType, Currency, Money, OmsType, TraderId
+from nautilus_trader.model import Venue as EngineVenue
+
+from grid import wire
+from grid.bus import Addresses, Publisher, Responder, new_context, wait_until_flowing
+from grid.epoch import next_epoch
+from grid.errors import EngineError
+from grid.instrument import Instrument
+from grid.node.bus_link import BusLink
+from grid.node.costs import fee_model
+from grid.node.data_client import Wiring, factory
+from grid.node.gate import Gate
+from grid.node.strategy import AgentStrategy
+from grid.process import Lifeline
+from grid.spec import Spec
+from grid.venue import Venue
+
+log = logging.getLogger(__name__)
+
+_PULSE_S: Final = 0.5
+_WINDOW: Final = 256  # events under way when the feed does not wait for decisions
+_FLOW_TIMEOUT_S: Final = 20.0
+
+
+class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a node needs to know.
+
+    Attributes:
+        name: of the process, the source of its events.
+        strategy_id: the engine's strategy id, as in `AGENT-001`.
+        spec: rows, action rule, capital.
+        instrument: what is traded.
+        venue: costs of the sandbox venue.
+        interval_ns: length of a bar, 0 for quotes.
+        warmup: rows of history that agents need.
+        champion: id of the agent that trades.
+        addresses: of the bus and the feed.
+        epochs: folder of the epoch counters.
+        ttl_ns: time to answer a decision.
+        fallback: what to do without an action.
+        wait_for_champion_s: how long the first row waits for the champion.
+        stop_at_end: end the process when the feed has ended.
+        lockstep: let the next event come only when decision and orders are settled.
+        checkpoint: where spec and venue came from, for the record.
+    """
+
+    name: str
+    strategy_id: str
+    spec: Spec
+    instrument: Instrument
+    venue: Venue
+    interval_ns: int
+    warmup: int
+    champion: str
+    addresses: Addresses
+    epochs: Path
+    ttl_ns: int
+    fallback: Literal["hold", "flatten"] = "hold"
+    wait_for_champion_s: float = 30.0
+    stop_at_end: bool = True
+    lockstep: bool = True
+    checkpoint: str = ""
+
+
+def run(setup: NodeSetup, life: Lifeline) -> None:
+    """Trade until the feed ends or the process is told to stop.
+
+    Raises:
+        BusError: the broker does not answer.
+        EngineError: a callback of the strategy failed, or the engine did.
+    """
+    uvloop.run(_Node(setup, life).run())
+
+
+class _Node:
+    def __init__(self, setup: NodeSetup, life: Lifeline) -> None:
+        self._setup = setup
+        self._life = life
+        self._context = new_context()
+        epoch = next_epoch(setup.epochs, setup.name)
+        self._publisher = Publisher(
+            self._context, setup.addresses.events_in, setup.name, epoch, role="node"
+        )
+        wait_until_flowing(self._context, setup.addresses, self._publisher, _FLOW_TIMEOUT_S)
+        self._responder = Responder(self._context, setup.addresses.strategies)
+        self._gate = Gate(setup.strategy_id, epoch, setup.spec.digest, setup.champion)
+        self._link = BusLink(
+            setup.spec,
+            setup.instrument,
+            self._gate,
+            self._publisher,
+            self._responder,
+            ttl_ns=setup.ttl_ns,
+            fallback=setup.fallback,
+            paper_latency_ns=setup.venue.latency_ns,
+            history_rows=setup.warmup + 64,
+            info=_info(setup, epoch),
+            on_idle=self._let_come,
+            on_failed=self._fail,
+        )
+        self._wiring = Wiring(
+            context=self._context,
+            address=setup.addresses.feed,
+            epoch=epoch,
+            warmup=setup.warmup,
+            instrument=setup.instrument,
+            bar_type=setup.spec.bar_type if setup.spec.rows == "bar" else "",
+            on_history=self._link.history,
+            on_end=self._end_of_feed,
+        )
+        self._strategy = AgentStrategy(setup.spec, setup.instrument, self._link, setup.strategy_id)
+        self._error: BaseException | None = None
+        self._started = False  # rows may come
+        self._feed_ended = False
+        self._state = "starting"
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        node = self._build()
+        self._handle = node.handle()
+        loop.add_reader(self._life.wake_fd, self._handle.stop)
+        self._started_s = loop.time()
+        running = asyncio.ensure_future(node.run_async())
+        pulse = asyncio.ensure_future(self._pulse())
+        try:
+            done, _ = await asyncio.wait({running, pulse}, return_when=asyncio.FIRST_COMPLETED)
+            if pulse in done:  # it never ends by itself
+                self._handle.stop()
+                pulse.result()
+            await running
+        finally:
+            pulse.cancel()
+            loop.remove_reader(self._life.wake_fd)
+            node.dispose()
+            self._publisher.heartbeat("stopped", self._counters())
+            self._responder.close()
+            self._publisher.close()
+            self._context.destroy(linger=500)
+        if self._error is not None:
+            error = self._error
+            raise EngineError(f"the strategy failed: {type(error).__name__}: {error}") from error
+
+    def _build(self) -> Any:
+        setup = self._setup
+        currency = Currency.from_str(setup.instrument.currency)
+        margin = setup.venue.account == "margin"
+        sandbox = SandboxExecutionClientConfig(
+            venue=EngineVenue(setup.instrument.venue),
+            starting_balances=[Money(setup.spec.capital, currency)],
+            base_currency=currency if margin else None,
+            oms_type=OmsType.NETTING,
+            account_type=AccountType.MARGIN if margin else AccountType.CASH,
+            default_leverage=Decimal(str(setup.venue.leverage)),
+            fee_model=fee_model(setup.venue),
+            bar_execution=False,
+        )
+        builder = LiveNode.builder("ARGONAUT", TraderId("ARGONAUT-001"), Environment.SANDBOX)
+        builder = builder.with_logging(
+            LoggerConfig(stdout_level=LogLevel.WARNING, print_config=False)
+        )
+        builder = builder.with_timeout_connection(30)
+        builder = builder.with_delay_post_stop_secs(0).with_delay_shutdown_secs(0)
+        builder = builder.with_risk_engine_config(
+            LiveRiskEngineConfig(max_order_submit_rate="10000/00:00:01")
+        )
+        builder = builder.add_data_client(
+            "FEED", factory(self._wiring)(), DataClientConfig(), RoutingConfig(default=True)
+        )
+        builder = builder.add_simulated_exec_client(
+            "SANDBOX", SandboxExecutionClientFactory(), sandbox
+        )
+        node = builder.build()
+        node.add_strategy(self._strategy)
+        return node
+
+    async def _pulse(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._responder.register(self._setup.strategy_id, self._gate.epoch)
+            if self._handle.is_running:
+                self._link.serve()
+                if self._state == "starting":
+                    self._state = "waiting"
+                    self._life.ready()
+                self._begin(loop.time())
+            self._publisher.heartbeat(self._state, self._counters())
+            self._life.beat()
+            await asyncio.sleep(_PULSE_S)
+
+    def _begin(self, now_s: float) -> None:
+        """Let the first row come once the champion is there, or has been waited for."""
+        if self._started:
+            return
+        waited_s = now_s - self._started_s
+        if not self._gate.has_joined(self._setup.champion):
+            if waited_s < self._setup.wait_for_champion_s:
+                return
+            log.warning("champion %s not here after %.1f s", self._setup.champion, waited_s)
+        self._started = True
+        self._state = "trading"
+        self._let_come()
+
+    def _let_come(self) -> None:
+        """Called when nothing is under way: the market may go on."""
+        client = self._wiring.client
+        if client is None:
+            return
+        if not self._started:
+            # the pulse begins; here only the champion's arrival matters
+            if self._gate.has_joined(self._setup.champion) and self._state == "waiting":
+                self._begin(asyncio.get_running_loop().time())
+            return
+        client.grant(self._link.processed + (1 if self._setup.lockstep else _WINDOW))
+        if self._feed_ended and self._link.processed >= client.received:
+            self._finish()
+
+    def _end_of_feed(self) -> None:
+        self._feed_ended = True
+        if self._link.idle:
+            self._let_come()
+
+    def _finish(self) -> None:
+        if self._state == "done":
+            return
+        self._state = "done"
+        self._link.end()
+        log.info("feed has ended after %d decisions", self._gate.decision_seq)
+        if self._setup.stop_at_end:
+            self._handle.stop()
+
+    def _fail(self, error: BaseException) -> None:
+        log.error("strategy failed", exc_info=error)
+        self._error = self._error or error
+
+    def _counters(self) -> dict[str, float]:
+        link, ledger, client = self._link, self._strategy.ledger, self._wiring.client
+        counts = {k: float(v) for k, v in self._gate.counts.items()}
+        return {
+            **counts,
+            "rows": float(link.rows),
+            "decisions": float(self._gate.decision_seq),
+            "orders": float(link.orders),
+            "fills": float(ledger.fills),
+            "position_qty": ledger.position_qty,
+            "equity": link.equity(),
+            "fees": ledger.fees,
+            "resubscribed": float(client.resubscribed if client else 0),
+            "bad": float(self._responder.bad + (client.bad if client else 0)),
+        }
+
+
+def _info(setup: NodeSetup, epoch: int) -> wire.StrategyInfo:
+    packages = ("nautilus_trader", "pyzmq", "msgspec", "numpy")
+    return wire.StrategyInfo(
+        strategy_id=setup.strategy_id,
+        epoch=epoch,
+        spec=msgspec.json.encode(setup.spec),
+        instrument=msgspec.json.encode(setup.instrument),
+        venue=msgspec.json.encode(setup.venue),
+        interval_ns=setup.interval_ns,
+        versions={"python": platform.python_version(), **{p: version(p) for p in packages}},
+        checkpoint=setup.checkpoint,
+        fallback=setup.fallback,
+    )
