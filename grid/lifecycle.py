@@ -88,6 +88,7 @@ class Child:
         self.proven = False  # was ready once
         self.restarts: list[float] = []
         self.in_a_row = 0
+        self.total_restarts = 0
         self.verdict = ""  # why we killed it
         self.hopeless = False
 
@@ -187,12 +188,15 @@ class Plan:
                 child.verdict = f"did not beat for {child.spec.beat_timeout_s:g} s"
             case "stopping":
                 child.verdict = f"did not stop within {now - child.since:.0f} s and was killed"
+            case _:
+                pass  # killed, and not dead yet: once more
         child.enter("killed", now, self.patience.grace_s)
         return [Signal(child.spec.name, signal.SIGKILL)]
 
     def _start(self, child: Child, now: float) -> list[Command]:
         again = child.phase == "backoff"
         child.verdict = ""
+        child.total_restarts += again
         child.enter("starting", now, child.spec.ready_timeout_s)
         name = child.spec.name
         return [Start(name), Notice("restarted" if again else "started", name)]
