@@ -1,0 +1,235 @@
+"""The file of a session while it grows: events in, MCAP out. Knows nothing of sockets."""
+
+import fcntl
+import logging
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any, BinaryIO, Final, get_args
+
+import foxglove
+import msgspec
+from foxglove.mcap import MCAPWriteOptions
+
+from grid import session, wire
+from grid.errors import ProtocolError, SessionError
+from grid.session import LostRecord
+from grid.streams import Gap, StreamTracker
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES: Final = 128 * 1024
+
+
+class _File:
+    """The file below the MCAP writer, which reports errors to nobody: they are kept here."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.error: OSError | None = None
+        self.size_bytes = 0
+        self._file: BinaryIO = path.open("xb", buffering=0)
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # says: being recorded
+
+    def write(self, data: bytes | bytearray) -> int:
+        try:
+            n = self._file.write(data)
+        except OSError as e:
+            self.error = self.error or e
+            raise
+        self.size_bytes += n
+        return n
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def flush(self) -> None:
+        """Nothing waits here; the MCAP writer calls this."""
+
+    def sync(self) -> None:
+        os.fdatasync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class EventFile:
+    """Writes events to an MCAP file, one channel a topic and source. Knows nothing of sockets.
+
+    Attributes:
+        counts: topic -> events written.
+        bad: frames that are not of this protocol; not written.
+        tracker: of the streams as they came.
+        flushed: events that a crash can no longer take away.
+
+    Args:
+        folder: of the session.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.counts: Counter[str] = Counter()
+        self.bad = 0
+        self.flushed = 0
+        self.tracker = StreamTracker()
+        self._events = 0
+        self._file = _File(folder / session.PART)
+        self._context = foxglove.Context()
+        self._channels: dict[tuple[str, str], foxglove.Channel] = {}
+        self._writer = foxglove.open_mcap(
+            self._file,
+            context=self._context,
+            writer_options=MCAPWriteOptions(
+                profile="argonaut",
+                chunk_size=CHUNK_BYTES,
+                # chunks are put down whole; patching their heads later is what a crash would tear
+                disable_seeking=True,
+                emit_message_indexes=False,
+                compression_threads=0,
+            ),
+        )
+        self._lost = foxglove.Channel(
+            session.LOST,
+            schema=_schema(LostRecord),
+            message_encoding="json",
+            context=self._context,
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file."""
+        return self._file.size_bytes
+
+    @property
+    def events(self) -> int:
+        """Written, flushed or not."""
+        return self._events
+
+    def write(self, ts_ns: int, item: bytes | LostRecord) -> None:
+        """Append a frame, or a loss, that arrived at `ts_ns`."""
+        if isinstance(item, LostRecord):
+            self._lost.log(msgspec.json.encode(item), log_time=ts_ns)
+            return
+        try:
+            topic, envelope = wire.unpack(item)
+        except ProtocolError:
+            self.bad += 1
+            return
+        source, epoch = envelope.source, envelope.epoch
+        verdict = self.tracker.saw(source, epoch, topic, envelope.seq)
+        if verdict.missing:
+            gap = Gap(source, epoch, topic, verdict.first_missing, verdict.last_missing)
+            self._stream_lost(ts_ns, gap)
+        channel = self._channels.get((topic, source)) or self._channel(topic, source)
+        channel.log(item[len(topic.encode()) + 1 :], log_time=ts_ns)
+        self.counts[topic] += 1
+        self._events += 1
+        if (beat := heartbeat(topic, envelope)) is not None:
+            for gap in self.tracker.heard(source, epoch, beat.streams):
+                self._stream_lost(ts_ns, gap)
+
+    def flush(self) -> None:
+        """Close the chunk that is being filled and put it into the file.
+
+        Raises:
+            SessionError: the disk refused it.
+        """
+        if self._events == self.flushed:
+            return
+        self._writer.flush()
+        self._check()
+        self.flushed = self._events
+
+    def sync(self) -> None:
+        """Wait until the disk has what was flushed."""
+        self._file.sync()
+
+    def close(self) -> None:
+        """End the file and give it its final name."""
+        self._writer.close()
+        self._check()
+        self._file.sync()
+        self._file.path.rename(self._file.path.with_name(session.EVENTS))
+        self._file.close()
+
+    def _check(self) -> None:
+        if (e := self._file.error) is not None:
+            raise SessionError(f"{self._file.path}: cannot be written: {e.strerror}") from e
+
+    def _channel(self, topic: str, source: str) -> foxglove.Channel:
+        channel = foxglove.Channel(
+            topic,
+            schema=schema_of(topic),
+            message_encoding=session.ENCODING,
+            context=self._context,
+            metadata={"source": source},
+        )
+        self._channels[topic, source] = channel
+        return channel
+
+    def _stream_lost(self, ts_ns: int, gap: Gap) -> None:
+        log.warning("lost: %s", gap)
+        record = LostRecord(
+            cause="stream",
+            frames=gap.last_missing - gap.first_missing + 1,
+            source=gap.source,
+            epoch=gap.epoch,
+            topic=gap.topic,
+            first=gap.first_missing,
+            last=gap.last_missing,
+        )
+        self.write(ts_ns, record)
+
+
+def heartbeat(topic: str, envelope: wire.Envelope) -> wire.Heartbeat | None:
+    """Return the heartbeat in an envelope, or None where there is none."""
+    if not topic.startswith("sys."):
+        return None
+    try:
+        event = wire.event(envelope)
+    except ProtocolError:
+        return None  # of a kind that only later versions know
+    return event if isinstance(event, wire.Heartbeat) else None
+
+
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "bar": (wire.Bar,),
+    "quote": (wire.Quote,),
+    "decision": (wire.Decision,),
+    "sys": (wire.Heartbeat,),
+    "exec": (
+        wire.Outcome,
+        wire.OrderUpdate,
+        wire.Fill,
+        wire.StrategyInfo,
+        wire.Acted,
+        wire.EndOfData,
+    ),
+    "event": get_args(wire.Event.__value__),
+}
+
+
+def schema_of(topic: str) -> foxglove.Schema:
+    """Return the JSON schema of a payload: the envelope, its body one of the topic's kinds."""
+    head, _, _ = topic.partition(".")
+    kind = topic.rpartition(".")[2] if head == "md" else head
+    kind = kind if kind in _KINDS else "event"
+    schema = msgspec.json.schema(wire.Envelope)
+    bodies, definitions = msgspec.json.schema_components(
+        _KINDS[kind], ref_template="#/$defs/{name}"
+    )
+    items: list[Any] = schema["$defs"]["Envelope"]["prefixItems"]
+    items[-1] = {"anyOf": list(bodies)}
+    schema["$defs"].update(definitions)
+    return foxglove.Schema(
+        name=f"argonaut.{kind}.v{wire.VERSION}",
+        encoding="jsonschema",
+        data=msgspec.json.encode(schema),
+    )
+
+
+def _schema(kind: type) -> foxglove.Schema:
+    return foxglove.Schema(
+        name=f"argonaut.{kind.__name__}.v{wire.VERSION}",
+        encoding="jsonschema",
+        data=msgspec.json.encode(msgspec.json.schema(kind)),
+    )
