@@ -1,0 +1,105 @@
+"""The agent process: receive, observe, decide, act. Light: neither engine nor torch.
+
+One thread does everything, so a policy that hangs also stops the heartbeat, and a stuck agent
+looks dead to its supervisor.
+"""
+
+import logging
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from agents.seat import Seat
+from grid import wire
+from grid.bus import (
+    Addresses,
+    Publisher,
+    Requester,
+    Subscriber,
+    new_context,
+    wait,
+    wait_until_flowing,
+)
+from grid.epoch import next_epoch
+from grid.errors import ProtocolError, SpecMismatch
+from grid.process import Lifeline
+
+log = logging.getLogger(__name__)
+
+_BEAT_NS: Final = 500_000_000
+_IDLE_S: Final = 0.1
+_FLOW_TIMEOUT_S: Final = 20.0
+_BURST: Final = 256  # events taken before the clock is looked at again
+
+
+def run(seat: Seat, name: str, addresses: Addresses, epochs: Path, life: Lifeline) -> None:
+    """Answer decisions until told to stop.
+
+    Raises:
+        BusError: the broker does not answer.
+        SpecMismatch: the strategy refuses this agent for good.
+    """
+    context = new_context()
+    publisher = Publisher(
+        context, addresses.events_in, name, next_epoch(epochs, name), role=f"agent {seat.role}"
+    )
+    wait_until_flowing(context, addresses, publisher, _FLOW_TIMEOUT_S)
+    topics = [f"{seat.row_topic}\0", f"{seat.decision_topic}\0"]
+    subscriber = Subscriber(context, addresses.events_out, topics)
+    requester = Requester(context, addresses.requests)
+    try:
+        life.ready()
+        _serve(seat, publisher, subscriber, requester, life)
+        publisher.heartbeat("stopped", _counters(seat, subscriber, requester))
+    finally:
+        for end in (subscriber, requester, publisher):
+            end.close()
+        context.destroy(linger=500)
+
+
+def _serve(
+    seat: Seat, publisher: Publisher, subscriber: Subscriber, requester: Requester, life: Lifeline
+) -> None:
+    next_beat_ns = 0
+    while not life.stop.is_set():
+        wait((subscriber, requester, life.wake_fd), _IDLE_S)
+        for _ in range(_BURST):
+            received = subscriber.recv()
+            if received is None:
+                break
+            topic, envelope, _frame = received
+            began_ns = time.monotonic_ns()
+            try:
+                action = seat.event(topic, envelope, began_ns)
+            except ProtocolError as e:
+                seat.counts["bad"] += 1
+                log.warning("%s: %s", topic, e)
+                continue
+            if action is not None:
+                took_ns = time.monotonic_ns() - began_ns
+                _send(seat, requester, msgspec.structs.replace(action, policy_ns=took_ns))
+        while (reply := requester.recv()) is not None:
+            seat.reply(reply)
+        if seat.refused:
+            raise SpecMismatch(f"agent {seat.agent_id} at {seat.strategy_id}: {seat.refused}")
+        now_ns = time.monotonic_ns()
+        due = seat.tick(now_ns)
+        if due is not None:
+            _send(seat, requester, due)
+        if now_ns >= next_beat_ns:
+            next_beat_ns = now_ns + _BEAT_NS
+            publisher.heartbeat(seat.state, _counters(seat, subscriber, requester))
+            life.beat()
+
+
+def _send(seat: Seat, requester: Requester, request: wire.Request) -> None:
+    if not requester.send(request):
+        seat.counts["unsent"] += 1  # no broker; the tick tries again while it is in time
+
+
+def _counters(seat: Seat, subscriber: Subscriber, requester: Requester) -> dict[str, float]:
+    counts = {k: float(v) for k, v in seat.counts.items()}
+    counts["bad"] = counts.get("bad", 0.0) + subscriber.bad + requester.bad
+    return counts
