@@ -1,0 +1,172 @@
+"""What a policy's run was worth: pure NumPy, each formula with its source."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+type Floats = NDArray[np.float64]
+type Ints = NDArray[np.int64]
+
+_NS_PER_YEAR: Final = 365.25 * 86_400e9
+
+
+@dataclass(frozen=True)
+class Track:
+    """A policy's run, from its first decision to its last row; n steps give n + 1 points.
+
+    Attributes:
+        ts_ns: int64 [n + 1], times of the rows.
+        price: float64 [n + 1], close, or mid of quotes.
+        equity: float64 [n + 1], in account currency, marked at `price`.
+        position_qty: float64 [n + 1], in units, signed.
+        fees: float64 [n + 1], paid so far.
+        traded: float64 [n + 1], notional traded so far.
+        fills: float64 [k, 5]: ts_event_ns, signed quantity, price, commission, step.
+        multiplier: notional of one unit at a price of one.
+        ruined: whether it ended because the account was ruined.
+    """
+
+    ts_ns: Ints
+    price: Floats
+    equity: Floats
+    position_qty: Floats
+    fees: Floats
+    traded: Floats
+    fills: Floats
+    multiplier: float = 1.0
+    ruined: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Decisions taken."""
+        return len(self.equity) - 1
+
+    @property
+    def trading_steps(self) -> int:
+        """Decisions that were followed by a fill before the next."""
+        return len(np.unique(self.fills[:, 4]))
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of a track; those without a value, such as the Sharpe ratio of nothing, are None.
+
+    Attributes:
+        steps: decisions taken.
+        total_return: end over start, less 1, after all costs.
+        log_return: log of end over start.
+        sharpe: annualized, of the returns of a step, without a risk-free rate.
+        sortino: annualized, against a return of 0.
+        psr: probability that the true Sharpe ratio exceeds 0.
+        max_drawdown: deepest fall from a peak, as a share of the peak.
+        turnover: notional traded over mean equity.
+        trades: fills.
+        fees: paid, in account currency.
+        exposure: mean of position notional over equity.
+        in_market: share of steps that began with a position.
+        periods_per_year: steps a year, as counted over the track; what annualizing rests on.
+        ruined: whether the account was ruined.
+    """
+
+    steps: int
+    total_return: float
+    log_return: float
+    sharpe: float | None
+    sortino: float | None
+    psr: float | None
+    max_drawdown: float
+    turnover: float
+    trades: int
+    fees: float
+    exposure: float
+    in_market: float
+    periods_per_year: float
+    ruined: bool
+
+
+def measure(track: Track) -> Metrics:
+    """Return the figures of a track of at least one step."""
+    equity = track.equity
+    returns = equity[1:] / equity[:-1] - 1.0
+    per_year = periods_per_year(track.ts_ns)
+    notional = np.abs(track.position_qty * track.price) * track.multiplier
+    growth = float(equity[-1] / equity[0])
+    return Metrics(
+        steps=track.steps,
+        total_return=growth - 1.0,
+        log_return=math.log(growth) if growth > 0 else -math.inf,
+        sharpe=_times(sharpe(returns), math.sqrt(per_year)),
+        sortino=_times(sortino(returns), math.sqrt(per_year)),
+        psr=probabilistic_sharpe(returns),
+        max_drawdown=float(drawdown(equity).max()),
+        turnover=float(track.traded[-1] / equity.mean()),
+        trades=len(track.fills),
+        fees=float(track.fees[-1]),
+        exposure=float(np.mean(notional / equity)),
+        in_market=float(np.mean(track.position_qty[:-1] != 0)),
+        periods_per_year=per_year,
+        ruined=track.ruined,
+    )
+
+
+def periods_per_year(ts_ns: Ints) -> float:
+    """Return how many steps there are in a year of 365.25 days, at the pace of these times.
+
+    Counted, not assumed: nights, weekends and holidays without rows are in it.
+    """
+    span = float(ts_ns[-1] - ts_ns[0])
+    return (len(ts_ns) - 1) * _NS_PER_YEAR / span if span > 0 else 0.0
+
+
+def sharpe(returns: Floats) -> float | None:
+    """Return mean over standard deviation of a step's returns (Sharpe 1994, eq. 1 to 3)."""
+    if len(returns) < 2:
+        return None
+    deviation = float(np.std(returns, ddof=1))
+    return float(np.mean(returns)) / deviation if deviation > 0 else None
+
+
+def sortino(returns: Floats) -> float | None:
+    """Return mean over downside deviation, against 0 (Sortino and Price 1994)."""
+    downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2))) if len(returns) else 0.0
+    return float(np.mean(returns)) / downside if downside > 0 else None
+
+
+def probabilistic_sharpe(returns: Floats, benchmark: float = 0.0) -> float | None:
+    """Return the probability that the true Sharpe ratio of a step exceeds `benchmark`.
+
+    From the returns' own Sharpe ratio, skewness and kurtosis; see `psr`.
+    """
+    ratio = sharpe(returns)
+    if ratio is None:
+        return None
+    z = (returns - np.mean(returns)) / np.std(returns)
+    return psr(ratio, benchmark, len(returns), float(np.mean(z**3)), float(np.mean(z**4)))
+
+
+def psr(ratio: float, benchmark: float, n: int, skewness: float, kurtosis: float) -> float:
+    """Return the probabilistic Sharpe ratio (Bailey and Lopez de Prado 2012, eq. 11).
+
+    Args:
+        ratio: observed Sharpe ratio of a period, not annualized.
+        benchmark: Sharpe ratio to exceed, of a period.
+        n: number of periods.
+        skewness: of the returns.
+        kurtosis: of the returns, 3 for a normal distribution.
+    """
+    variance = 1.0 - skewness * ratio + (kurtosis - 1.0) / 4.0 * ratio**2
+    z = (ratio - benchmark) * math.sqrt((n - 1) / max(variance, 1e-12))
+    return 0.5 * math.erfc(-z / math.sqrt(2.0))
+
+
+def drawdown(equity: Floats) -> Floats:
+    """Return the fall from the highest equity so far, as a share of it: float64 [n]."""
+    peak = np.maximum.accumulate(equity)
+    return np.asarray((peak - equity) / peak)
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
