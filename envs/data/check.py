@@ -99,13 +99,13 @@ def flaws_of_values(columns: Columns, kind: Kind) -> list[Flaw]:
 
 def flaws_of_precision(raw: Columns, columns: Columns, instrument: Instrument) -> list[Flaw]:
     """Return rows whose prices are off the tick, by more than noise: the tick is declared wrong."""
-    expected = f"a multiple of the tick {instrument.tick:.{instrument.price_precision}f}"
+    tick = f"{instrument.tick:.{instrument.price_precision}f}"
     return [
         Flaw(
             "rounded",
             np.abs(columns[field] - raw[field]) > NOISE * np.abs(raw[field]),
             field,
-            f"{expected} of {instrument.id}",
+            f"a multiple of {tick}, the tick of {instrument.id}",
             (field,),
         )
         for field in raw

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from envs.data import bar as bars
 from envs.data.catalog import Progress
 from envs.data.names import Mark
 from envs.data.read import DEFAULT_QUOTE_QTY, read
@@ -10,6 +11,7 @@ from envs.data.write import check_name, write
 from grid.dataset import Kind, Manifest
 from grid.home import Home
 from grid.instrument import Instrument
+from grid.node.instruments import bar_type, to_engine
 
 
 def import_file(
@@ -44,9 +46,14 @@ def import_file(
         progress: called as `progress(rows_written, rows_in_all)`.
 
     Raises:
+        ConfigError: the engine knows no such instrument or bars.
         DataError: the file, the name or an option is not fit; with the place of a first bad row.
     """
     check_name(name, home.datasets, replace)
+    to_engine(instrument)  # what the engine refuses is refused before anything is read
+    if bar is not None:
+        bars.interval_ns(bar)
+        bar_type(instrument.id, bar)
     rows = read(
         source,
         instrument,
@@ -59,8 +66,8 @@ def import_file(
     )
     said = str(source)
     if rows.absent:
-        default = f"{DEFAULT_QUOTE_QTY:g}" if kind == "quotes" else "0"
-        said += f"; it has no {', '.join(rows.absent)}, which are {default}"
+        default = f"{DEFAULT_QUOTE_QTY:,.0f}" if kind == "quotes" else "0"
+        said += f" (has no {', '.join(rows.absent)}: set to {default})"
     return write(
         rows,
         instrument,

@@ -15,6 +15,7 @@ TIMESTAMP: Final = "ts_event"
 _TIMES: Final = (
     "timestamp", "ts_event", "ts", "datetime", "date_time", "timestamp_utc", "datetime_utc",
     "gmt_time", "utc_time", "time", "date", "index", "index_level_0",
+    "",  # an index without a name
 )  # fmt: skip
 _ALIASES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "bars": {

@@ -63,11 +63,14 @@ def read(
         timestamp: the end of a bar that its timestamp marks; rows hold the close.
         time_format: as for strptime; without it, ISO 8601 or epoch numbers.
         columns: names of columns by field, where they are not the usual ones.
-        repair: drop, sort and round what is wrong, and count it, instead of raising.
+        repair: drop, sort and round what is wrong, and count it, instead of raising; of two bars
+            with one time, the first in the file stays.
 
     Raises:
         DataError: the file is not what it should be; with the place of the first bad row.
     """
+    if bar is not None and kind != "bars":
+        raise DataError(f"bar {bar}: of use with bars only, found {kind}")
     table = read_table(source)
     chosen = names.match(table.names, kind, timestamp, columns or {}, source)
     try:

@@ -91,12 +91,18 @@ def read_table(path: Path) -> Table:
             magic = file.read(4)
         if magic == b"PAR1":
             table = pq.read_table(path)
-            return Table(path, tuple(table.column_names), tuple(table.columns), is_text=False)
+            columns = tuple(_plain(column) for column in table.columns)
+            return Table(path, tuple(table.column_names), columns, is_text=False)
         return _read_csv(path)
     except OSError as e:
         raise DataError(f"{path}: cannot be read: {e.strerror or e}") from e
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, csv.Error) as e:
         raise DataError(f"{path}: neither CSV nor Parquet: {str(e).splitlines()[0]}") from e
+
+
+def _plain(column: Column) -> Column:
+    kind = column.type
+    return column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column
 
 
 def _read_csv(path: Path) -> Table:

@@ -20,7 +20,7 @@ import numpy as np
 from envs.data.catalog import Progress, write_catalog
 from envs.data.read import Rows
 from grid.dataset import FIELDS, Kind, Manifest, fingerprint
-from grid.errors import DataError
+from grid.errors import ArgonautError, DataError
 from grid.instrument import Instrument
 
 HIDDEN: Final = ".importing"
@@ -54,6 +54,7 @@ def write(
 
     Raises:
         DataError: the name is not fit, or taken.
+        ArgonautError: the disk refuses.
     """
     check_name(name, datasets, replace)
     ts = rows.columns["ts_event"]
@@ -70,18 +71,25 @@ def write(
         bar=rows.bar,
         interval_ns=rows.interval_ns,
     )
-    with _scratch(datasets) as scratch:
-        new = scratch / name
-        new.mkdir()
-        write_catalog(new / "catalog", instrument, kind, rows.bar, rows.columns, progress)
-        (new / "columns").mkdir()
-        for field in FIELDS[kind]:
-            np.save(new / "columns" / f"{field}.npy", np.ascontiguousarray(rows.columns[field]))
-        text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-        (new / "dataset.json").write_bytes(text + b"\n")
-        _sync(new)
-        _place(new, datasets / name, replace)
+    try:
+        with _scratch(datasets) as scratch:
+            _build(scratch / name, manifest, rows, progress)
+            _place(scratch / name, datasets / name, replace)
+    except OSError as e:
+        raise ArgonautError(f"dataset {name}: cannot be written to {datasets}: {e}") from e
     return manifest
+
+
+def _build(new: Path, manifest: Manifest, rows: Rows, progress: Progress | None) -> None:
+    m = manifest
+    new.mkdir()
+    write_catalog(new / "catalog", m.instrument, m.kind, m.bar, rows.columns, progress)
+    (new / "columns").mkdir()
+    for field in FIELDS[m.kind]:
+        np.save(new / "columns" / f"{field}.npy", np.ascontiguousarray(rows.columns[field]))
+    text = msgspec.json.format(msgspec.json.encode(m), indent=2)
+    (new / "dataset.json").write_bytes(text + b"\n")
+    _sync(new)
 
 
 def check_name(name: str, datasets: Path, replace: bool) -> None:
@@ -100,42 +108,48 @@ def _scratch(datasets: Path) -> Iterator[Path]:
     """Yield an empty folder that is locked while this process lives, and removed at the end."""
     hidden = datasets / HIDDEN
     hidden.mkdir(parents=True, exist_ok=True)
-    for left in hidden.iterdir():
-        _clear_if_dead(left, datasets)
-    folder = Path(tempfile.mkdtemp(dir=hidden))
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with _locked(hidden):  # or another import might clear a folder that is not locked yet
+        for left in hidden.iterdir():
+            _clear_if_dead(left, datasets)
+        folder = Path(tempfile.mkdtemp(dir=hidden))
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
         yield folder
     finally:
         shutil.rmtree(folder)
         os.close(lock)
 
 
-def _clear_if_dead(left: Path, datasets: Path) -> None:
+@contextmanager
+def _locked(folder: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold the lock of a folder; a process that dies lets it go."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for old in (left / _OLD).glob("*/dataset.json"):  # killed between the two renames
-            with suppress(OSError):  # the new one is there
-                old.parent.rename(datasets / old.parent.name)
-        shutil.rmtree(left, ignore_errors=True)
-    except BlockingIOError:
-        pass  # another import is at work in it
+        fcntl.flock(lock, how)
+        yield
     finally:
         os.close(lock)
 
 
+def _clear_if_dead(left: Path, datasets: Path) -> None:
+    with suppress(BlockingIOError), _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB):  # or it is alive
+        for old in (left / _OLD).glob("*/dataset.json"):  # killed between the two renames
+            with suppress(OSError):  # the new one is there
+                old.parent.rename(datasets / old.parent.name)
+        shutil.rmtree(left)
+
+
 def _place(new: Path, target: Path, replace: bool) -> None:
+    old = new.parent / _OLD / target.name
     if replace and target.exists():
-        (new.parent / _OLD).mkdir()
-        target.rename(new.parent / _OLD / target.name)
+        old.parent.mkdir()
+        target.rename(old)
     try:
         new.rename(target)
     except OSError as e:
+        if old.exists():
+            old.rename(target)
         raise DataError(f"dataset {target.name}: {target} was taken meanwhile") from e
     _sync_one(target.parent)
 
