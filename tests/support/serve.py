@@ -1,0 +1,37 @@
+"""A broker or a recorder for tests: `serve.py broker|record ADDRESSES [FOLDER] [--lifeline FD]`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+
+from grid import broker, process, recorder
+from grid.bus import Addresses
+from grid.epoch import next_epoch
+from grid.errors import ArgonautError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("broker", "record"))
+    parser.add_argument("addresses")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--lifeline", type=int)
+    args = parser.parse_args()
+    addresses = msgspec.json.decode(args.addresses, type=Addresses)
+    life = process.start(args.what, args.lifeline)
+    epoch = next_epoch(args.folder / "epochs", args.what)
+    try:
+        if args.what == "broker":
+            broker.run(addresses, life, epoch=epoch)
+        else:
+            recorder.run(addresses, life, args.folder / "sessions", label="test", epoch=epoch)
+    except ArgonautError as e:
+        sys.stderr.write(f"{e}\n")
+        return e.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
