@@ -71,12 +71,12 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         self.pipeline = Pipeline(spec)
         self._lo, self._hi = _decision_rows(dataset, self.pipeline, rows)
         available = (self._hi - self._lo - 1) // spec.every
-        self._steps = available if steps is None else steps
-        if not 1 <= self._steps <= available:
+        if not 1 <= (available if steps is None else steps) <= available:
             raise DataError(
                 f"{manifest.name}: rows {self._lo} to {self._hi} allow 1 to {available} steps "
-                f"an episode, found {self._steps}"
+                f"an episode, found {steps}"
             )
+        self._steps = steps
         self._reward = rewards.find(reward)
         self._scale = reward_scale
         first = self._lo - self.pipeline.warmup + 1
@@ -106,20 +106,24 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Obs, dict[str, Any]]:
-        """Start an episode, at `options["row"]` or at a random row.
+        """Start an episode, at `options["row"]`, else at a random row, else at the first.
 
         Raises:
             DataError: the row asked for leaves no room for the episode.
         """
         super().reset(seed=seed)
-        last_start = self._hi - 1 - self._steps * self._spec.every
+        every = self._spec.every
+        last_start = self._hi - 1 - (self._steps or 1) * every
         row = (options or {}).get("row")
         if row is None:
-            row = int(self.np_random.integers(self._lo, last_start + 1))
+            row = self._lo
+            if self._steps is not None:
+                row = int(self.np_random.integers(self._lo, last_start + 1))
         elif not self._lo <= row <= last_start:
             raise DataError(f"first row: expected {self._lo} to {last_start}, found {row}")
+        steps = self._steps or (self._hi - 1 - row) // every
         self._row = row
-        self._last_row = row + self._steps * self._spec.every
+        self._last_row = row + steps * every
         window = {
             k: np.asarray(v[row : self._last_row + 1]) for k, v in self.dataset.columns.items()
         }

@@ -1,0 +1,76 @@
+"""Small markets in memory, and specs for them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from envs.pipeline import fit
+from grid.dataset import Columns, Dataset, Manifest, Quality, fingerprint
+from grid.instrument import CurrencyPair, Instrument
+from grid.spec import Spec, TargetRule
+from grid.venue import ticks
+
+MINUTE_NS = 60_000_000_000
+START_NS = 1_577_836_800_000_000_000
+PAIR = CurrencyPair(id="EUR/USD.SIM", price_precision=5, base_currency="EUR", quote_currency="USD")
+BAR_FEATURES = ("log_return:1", "momentum:5", "volatility:10", "rsi:10", "bar_body", "hour_sin")
+QUOTE_FEATURES = ("log_return:1", "spread", "imbalance", "zscore:10")
+
+
+def bar_columns(n: int = 400, seed: int = 0, instrument: Instrument = PAIR) -> Columns:
+    """A random walk of bars whose opens are never the closes before them."""
+    rng = np.random.default_rng(seed)
+    close = 1.1 + np.cumsum(rng.normal(0, 2e-4, n))
+    opening = np.concatenate([[1.1], close[:-1]]) + rng.choice([-1.0, 1.0], n) * 3e-4
+    return {
+        "ts_event": START_NS + np.arange(1, n + 1, dtype=np.int64) * MINUTE_NS,
+        "open": ticks(opening, instrument),
+        "high": ticks(np.maximum(opening, close) + 1e-4, instrument),
+        "low": ticks(np.minimum(opening, close) - 1e-4, instrument),
+        "close": ticks(close, instrument),
+        "volume": np.rint(rng.uniform(1, 1000, n)),
+    }
+
+
+def quote_columns(n: int = 600, seed: int = 0, instrument: Instrument = PAIR) -> Columns:
+    """A random walk of quotes at irregular times, 2 s apart on average."""
+    rng = np.random.default_rng(seed)
+    mid = 1.1 + np.cumsum(rng.normal(0, 5e-5, n))
+    half = rng.uniform(2e-5, 8e-5, n)
+    return {
+        "ts_event": START_NS + np.cumsum(rng.integers(1, 4_000_000_000, n)),
+        "bid_px": ticks(mid - half, instrument, np.floor),
+        "ask_px": ticks(mid + half, instrument, np.ceil),
+        "bid_qty": np.rint(rng.uniform(1e5, 1e6, n)),
+        "ask_qty": np.rint(rng.uniform(1e5, 1e6, n)),
+    }
+
+
+def dataset(columns: Columns, instrument: Instrument = PAIR, name: str = "test") -> Dataset:
+    """Wrap columns as a dataset that lies nowhere."""
+    kind: Any = "bars" if "open" in columns else "quotes"
+    bar = "1-MINUTE-LAST" if kind == "bars" else ""
+    n = len(columns["ts_event"])
+    manifest = Manifest(
+        name=name,
+        kind=kind,
+        instrument=instrument,
+        rows=n,
+        start_ns=int(columns["ts_event"][0]),
+        end_ns=int(columns["ts_event"][-1]),
+        fingerprint=fingerprint(kind, instrument, bar, columns),
+        quality=Quality(rows_read=n),
+        source="made for a test",
+        bar=bar,
+        interval_ns=MINUTE_NS if kind == "bars" else 0,
+    )
+    return Dataset(Path("nowhere"), manifest, columns)
+
+
+def spec_for(data: Dataset, *, every: int = 1, window: int = 4, **target: Any) -> Spec:
+    """Fit a spec on the first half of a dataset."""
+    features = BAR_FEATURES if data.manifest.kind == "bars" else QUOTE_FEATURES
+    rule = TargetRule(**{"max_qty": 10_000.0, **target})
+    half = data.manifest.rows // 2
+    return fit(data, (0, half), features=features, window=window, target=rule, every=every)
