@@ -10,8 +10,13 @@ from grid import wire
 from grid.bus import Addresses, Subscriber, new_context
 from grid.errors import ProtocolError
 
-# what a process counts under these names has a column; missing means that it does not apply
-COLUMNS: Final = ("gaps", "late", "dropped", "position")
+# column -> the counter that it shows; a process without one shows that it does not apply
+COLUMNS: Final = {
+    "gaps": "gaps",
+    "late": "late",
+    "dropped": "dropped",
+    "position": "position_qty",
+}
 
 
 class ProcessStatus(msgspec.Struct, frozen=True):
@@ -106,7 +111,7 @@ def _events(beat: wire.Heartbeat) -> float:
 
 def _row(process: ProcessStatus) -> tuple[str, ...]:
     beat, rate = process.last, process.events_per_s
-    counted = (beat.counters.get(c) for c in COLUMNS)
+    counted = (beat.counters.get(c) for c in COLUMNS.values())
     return (
         beat.name,
         beat.role,

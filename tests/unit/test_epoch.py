@@ -10,7 +10,7 @@ from grid.errors import BusError
 
 def test_epoch_counts_up_for_each_name(tmp_path: Path) -> None:
     assert [next_epoch(tmp_path, "node") for _ in range(3)] == [1, 2, 3]
-    assert next_epoch(tmp_path, "agent/α") == 1
+    assert next_epoch(tmp_path, "agent/é") == 1
     assert next_epoch(tmp_path, "node") == 4
 
 
