@@ -58,32 +58,26 @@ class ChunkReader:
         """Yield (channel, log time in UNIX ns, data) of each message, in file order."""
         self.damage.clear()
         self._channels.clear()
-        for opcode, start, end in self._records():
-            body = self._data[start:end]
-            if opcode == _CHUNK:
-                chunk = self._inflate(body, start)
-                if chunk is not None:
-                    yield from self._messages(chunk, start)
-            elif opcode in (_CHANNEL, _MESSAGE):
-                yield from self._messages(_HEAD.pack(opcode, len(body)) + body, start)
-
-    def _records(self) -> Iterator[tuple[int, int, int]]:
-        """Yield (opcode, start, end) of the records of the file itself."""
         data, pos, size = self._data, len(MAGIC), len(self._data)
         while pos + _HEAD.size <= size:
             opcode, length = _HEAD.unpack_from(data, pos)
-            start = pos + _HEAD.size
-            if 0 < opcode <= _LAST_OPCODE and start + length <= size:
-                yield opcode, start, start + length
-                pos = start + length
-            elif (found := self._next_chunk(pos + 1)) is not None:
-                self.damage.append(f"bytes {pos} to {found} are not readable")
-                pos = found
-            else:
-                self.damage.append(f"the file ends inside a record, at byte {pos} of {size}")
-                return
-        if data[pos:] != MAGIC:
-            self.damage.append(f"the file was not closed, its end at byte {size} is missing")
+            start, end = pos + _HEAD.size, pos + _HEAD.size + length
+            records: bytes | None = b""
+            if not 0 < opcode <= _LAST_OPCODE or end > size:
+                records = None
+            elif opcode == _CHUNK:
+                records = self._inflate(data[start:end])
+            elif opcode in (_CHANNEL, _MESSAGE):
+                records = data[pos:end]
+            if records:
+                yield from self._messages(records, pos)
+            if records is None:
+                # a length that is itself damaged leads nowhere: go on at the next chunk
+                end = self._next_chunk(pos + 1) or size
+                self.damage.append(f"bytes {pos} to {end} of {size} are not readable")
+            pos = end
+        if data[-len(MAGIC) :] != MAGIC or size < 2 * len(MAGIC):
+            self.damage.append(f"the file was not closed: it ends at byte {size} without an end")
 
     def _next_chunk(self, pos: int) -> int | None:
         before = _HEAD.size + _CHUNK_HEAD.size - 4  # of the compression's name, with its length
@@ -95,20 +89,17 @@ class ChunkReader:
             pos += 1
         return None
 
-    def _inflate(self, body: bytes, offset: int) -> bytes | None:
+    def _inflate(self, body: bytes) -> bytes | None:
         try:
             _, _, size, crc, name_size = _CHUNK_HEAD.unpack_from(body)
             name_end = _CHUNK_HEAD.size + name_size
             name, packed = body[_CHUNK_HEAD.size : name_end], body[name_end + 8 :]
             if size > MAX_CHUNK_BYTES or name not in (b"zstd", b""):
-                raise ValueError(f"unexpected size {size} or compression {name!r}")
+                return None
             data = zstandard.decompress(packed, size) if name else packed
-            if crc and zlib.crc32(data) != crc:
-                raise ValueError("its checksum differs")
-        except (struct.error, ValueError, zstandard.ZstdError) as e:
-            self.damage.append(f"the chunk at byte {offset} is not readable: {e}")
+        except (struct.error, zstandard.ZstdError):
             return None
-        return data
+        return None if crc and zlib.crc32(data) != crc else data
 
     def _messages(self, data: bytes, offset: int) -> Iterator[tuple[Channel, int, bytes]]:
         channels = self._channels

@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Final, get_args
 
@@ -135,8 +136,7 @@ class EventFile:
         """
         if self._events == self.flushed:
             return
-        self._writer.flush()
-        self._check()
+        self._checked(self._writer.flush)
         self.flushed = self._events
 
     def sync(self) -> None:
@@ -144,14 +144,22 @@ class EventFile:
         self._file.sync()
 
     def close(self) -> None:
-        """End the file and give it its final name."""
-        self._writer.close()
-        self._check()
+        """End the file and give it its final name.
+
+        Raises:
+            SessionError: the disk refused it.
+        """
+        self._checked(self._writer.close)
         self._file.sync()
         self._file.path.rename(self._file.path.with_name(session.EVENTS))
         self._file.close()
 
-    def _check(self) -> None:
+    def _checked(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except RuntimeError:
+            if self._file.error is None:
+                raise
         if (e := self._file.error) is not None:
             raise SessionError(f"{self._file.path}: cannot be written: {e.strerror}") from e
 
