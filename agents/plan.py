@@ -69,6 +69,7 @@ def make(config: RunConfig, home: Home) -> Plan:
         reward=env.reward,
         reward_scale=scale,
     )
+    recipe.make().close()  # a mistake shows here in one sentence, not in a child's traceback
     data = DataRef(
         name=dataset.manifest.name,
         fingerprint=dataset.manifest.fingerprint,

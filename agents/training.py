@@ -8,6 +8,8 @@ bits as one that was not; what is lost is the work since the last checkpoint.
 
 import logging
 import os
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -66,18 +68,20 @@ def train(
         _threads()
         start = latest.manifest.steps if latest else 0
         template = _manifest(config, planned)
-        scalars = Scalars(run.tb, run.progress, start)
-        envs = make_vec(planned.recipe, config.run.n_envs)
-        bar = tqdm(
-            total=total, initial=start, unit=" steps", desc=config.name, disable=not progress
-        )
-        try:
+        with (
+            closing(make_vec(planned.recipe, config.run.n_envs)) as envs,
+            closing(Scalars(run.tb, run.progress, start)) as scalars,
+            tqdm(
+                total=total,
+                initial=start,
+                unit=" steps",
+                desc=config.name,
+                mininterval=0.1 if sys.stderr.isatty() else 5.0,
+                disable=not progress,
+            ) as bar,
+        ):
             while latest is None or latest.manifest.steps < total:
                 latest = _segment(config, template, envs, run, latest, scalars, bar)
-        finally:
-            bar.close()
-            envs.close()
-            scalars.close()
         return latest.path
 
 

@@ -8,10 +8,12 @@ import ctypes
 import multiprocessing
 import signal
 from functools import partial
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
@@ -67,6 +69,11 @@ class ProcessVecEnv(SubprocVecEnv):
         with _deaths():
             return super().reset()
 
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Send each env its action."""
+        with _deaths():
+            super().step_async(actions)
+
     def step_wait(self) -> VecEnvStepReturn:
         """Collect what `step_async` asked for."""
         with _deaths():
@@ -90,15 +97,13 @@ class ProcessVecEnv(SubprocVecEnv):
                 process.join(_END_S)
         for remote in self.remotes:
             remote.close()
+        # else the fork server, with torch in it, stays for as long as this process
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
+        resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
 
 
 def make_vec(recipe: EnvRecipe, n_envs: int) -> VecEnv:
-    """Return `n_envs` envs that count their episodes; close it when done.
-
-    Raises:
-        ConfigError, DataError: the recipe cannot be cooked.
-    """
-    recipe.make().close()  # a mistake shows here in one sentence, not in a child's traceback
+    """Return `n_envs` envs that count their episodes; close it when done."""
     envs: VecEnv = DummyVecEnv([recipe.make]) if n_envs == 1 else ProcessVecEnv(recipe, n_envs)
     return VecMonitor(envs)
 

@@ -1,0 +1,134 @@
+"""Small runs for tests: a dataset on disk, a config for it, a checkpoint that no one trained."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from agents.checkpoint import GOLDEN, ONNX, WEIGHTS, Checkpoint, DataRef, Manifest, save_tensors
+from agents.config import RunConfig
+from grid.config import convert
+from grid.dataset import Columns, Dataset, to_iso
+from grid.home import Home
+from grid.spec import Spec, TargetRule
+from grid.venue import Venue
+from tests.support import markets
+
+NAME = "tiny"
+
+
+def home_with_data(root: Path, columns: Columns | None = None) -> Home:
+    """A home with dataset `tiny`: 900 minute bars unless told otherwise."""
+    home = Home(root)
+    data = markets.dataset(markets.bar_columns(900) if columns is None else columns, name=NAME)
+    folder = home.datasets / NAME
+    (folder / "columns").mkdir(parents=True)
+    for field, values in data.columns.items():
+        np.save(folder / "columns" / f"{field}.npy", values)
+    (folder / "dataset.json").write_bytes(msgspec.json.encode(data.manifest))
+    return home
+
+
+def run_tree(home: Home, algo: str = "ppo", **run: Any) -> dict[str, Any]:
+    """The plain tree of a config that trains in a second: 600 rows to learn from, 300 unseen."""
+    ts = Dataset.find(home.datasets, NAME).columns["ts_event"]
+    start, middle, end = (to_iso(int(ts[i])) for i in (0, 600, -1))
+    algos: dict[str, dict[str, Any]] = {
+        "ppo": {"n_steps": 64, "batch_size": 64, "n_epochs": 2},
+        "dqn": {"batch_size": 32, "learning_starts": 50, "buffer_size": 300},
+        "sac": {"batch_size": 32, "learning_starts": 50, "buffer_size": 300, "gradient_steps": 2},
+    }
+    return {
+        "name": f"tiny-{algo}",
+        "seed": 3,
+        "data": {"dataset": NAME, "train": [start, middle], "test": [middle, end]},
+        "env": {
+            "features": ["log_return:1", "momentum:5"],
+            "window": 3,
+            "steps": 50,
+            "target": {
+                "max_qty": 10_000.0,
+                "kind": "continuous" if algo == "sac" else "discrete",
+            },
+        },
+        "algo": {"name": algo, "net": [8, 8], **algos[algo]},
+        "run": {
+            "total_steps": 512,
+            "n_envs": 1,
+            "checkpoint_every_steps": 128,
+            "device": "cpu",
+            **run,
+        },
+    }
+
+
+def run_config(home: Home, algo: str = "ppo", **run: Any) -> RunConfig:
+    """The config itself."""
+    return convert(run_tree(home, algo, **run), RunConfig, "test")
+
+
+SPEC = Spec(
+    instrument_id="EUR/USD.SIM",
+    rows="bar",
+    bar="1-MINUTE-LAST",
+    features=("log_return:1", "log_return:5", "rsi:10"),
+    mean=(0.0, 1e-4, 0.0),
+    std=(1e-3, 2e-3, 0.5),
+    window=2,
+    target=TargetRule(max_qty=10_000.0),
+)
+
+
+def checkpoint(folder: Path, spec: Spec = SPEC, seed: int = 0) -> Checkpoint:
+    """A checkpoint with one random layer, written without torch."""
+    rng = np.random.default_rng(seed)
+    size = spec.window * len(spec.features) + 4
+    width = len(spec.target.levels) if spec.target.kind == "discrete" else 1
+    weight = rng.standard_normal((width, size)).astype(np.float32)
+    bias = np.zeros(width, dtype=np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["obs", "w", "b"], ["outputs"], transB=1)],
+        "policy",
+        [helper.make_tensor_value_info("obs", TensorProto.FLOAT, [1, size])],
+        [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, [1, width])],
+        [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(bias, "b")],
+    )
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    obs = rng.standard_normal((8, size)).astype(np.float32)
+    files = {
+        ONNX: network.SerializeToString(deterministic=True),
+        WEIGHTS: save_tensors({"w": weight, "b": bias}),
+        GOLDEN: save_tensors({"obs": obs, "outputs": obs @ weight.T + bias}),
+        "resume/counters.json": b"{}",
+    }
+    return Checkpoint.write(folder, manifest(spec), files)
+
+
+def manifest(spec: Spec = SPEC) -> Manifest:
+    """What such a checkpoint says of itself."""
+    return Manifest(
+        algo="ppo",
+        spec=spec,
+        spec_digest=spec.digest,
+        venue=Venue(),
+        reward="log_equity",
+        reward_scale=1.0,
+        data=DataRef(
+            name=NAME,
+            fingerprint="0" * 32,
+            train=("2020-01-01", "2020-01-02"),
+            train_rows=(0, 600),
+            test=("2020-01-02", "2020-01-03"),
+            test_rows=(600, 900),
+        ),
+        config={"name": "none"},
+        seed=0,
+        steps=128,
+        segment=1,
+        metrics={"mean_episode_reward": 0.5},
+        versions={},
+        commit="",
+        platform="none",
+    )
