@@ -124,15 +124,19 @@ def flaws_of_order(columns: Columns, kind: Kind, same_rows: Callable[[Ints], Fla
         kind: what the rows are.
         same_rows: for row numbers, whether each row equals the one before it, in all its columns.
     """
-    ts = columns["ts_event"]
-    latest = np.maximum.accumulate(ts)
-    late = np.zeros(len(ts), np.bool_)
-    late[1:] = ts[1:] < latest[:-1]
+    late_rows, repeats = late(columns["ts_event"]), twice(columns, kind, same_rows)
     time = ("ts_event",)
     return [
-        Flaw("out_of_order", late, "time", "not earlier than the row before", time),
-        Flaw("duplicates", twice(columns, kind, same_rows), "row", "no second such row", time),
+        Flaw("out_of_order", late_rows, "time", "none earlier than those before it", time),
+        Flaw("duplicates", repeats, "row", "no row twice", time),
     ]
+
+
+def late(ts_ns: Ints) -> Flags:
+    """Return bool [n], the rows that are earlier than one before them."""
+    result = np.zeros(len(ts_ns), np.bool_)
+    result[1:] = ts_ns[1:] < np.maximum.accumulate(ts_ns)[:-1]
+    return result
 
 
 def twice(columns: Columns, kind: Kind, same_rows: Callable[[Ints], Flags]) -> Flags:

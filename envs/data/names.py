@@ -64,9 +64,11 @@ def match(
     for key, name in given.items():
         chosen[_field(key, aliases, where)] = (_named(name, found, where),)
     for field, usual in aliases.items():
-        if field not in chosen and (at := next((a for a in usual if a in plain), None)):
-            split = at == "time" and "date" in plain
-            chosen[field] = tuple(plain.index(a) for a in (("date", at) if split else (at,)))
+        there = [alias for alias in usual if alias in plain][:1]
+        if there == ["time"] and "date" in plain:
+            there = ["date", "time"]
+        if there and field not in chosen:
+            chosen[field] = tuple(plain.index(alias) for alias in there)
     missing = [f for f in aliases if f not in chosen and f not in _OPTIONAL]
     if missing:
         lacking = ", ".join("timestamp" if f == TIMESTAMP else f for f in missing)

@@ -16,6 +16,7 @@ from grid.venue import Floats, Ints
 UNREADABLE: Final = np.iinfo(np.int64).min  # the time of a row whose time cannot be read
 
 _EPOCH: Final = re.compile(r"\s*\d{9,}(\.\d*)?\s*")
+_SAMPLE: Final = 100  # values that tell epochs from dates: the first may be bad
 _EPOCH_UNITS: Final = ((1e11, 10**9), (1e14, 10**6), (1e17, 10**3), (np.inf, 1))  # below, ns each
 _SIDES: Final = {
     1.0: ("1", "buy", "buyer", "b", "bid"),
@@ -61,7 +62,7 @@ def times(column: Column, name: str, time_format: str | None) -> Ints:
     if not _is_text(kind):
         raise DataError(f"column {name!r}: expected times, found {kind}")
     text = _series(column)
-    if time_format is None and len(text) and _EPOCH.fullmatch(text.iloc[0] or ""):
+    if time_format is None and _are_epochs(text.iloc[:_SAMPLE].tolist()):
         return _epochs(numbers(column, name), column)
     layout = time_format or "ISO8601"
     try:
@@ -92,6 +93,11 @@ def join(date: Column, time: Column) -> Column:
 def _words(encoded: pa.DictionaryArray) -> list[str | None]:
     words: list[str | None] = encoded.dictionary.to_pylist()
     return words
+
+
+def _are_epochs(sample: list[str | None]) -> bool:
+    epochs = sum(bool(_EPOCH.fullmatch(text or "")) for text in sample)
+    return 0 < len(sample) <= 2 * epochs
 
 
 def _epochs(values: Floats, column: Column) -> Ints:

@@ -79,17 +79,19 @@ def read(
         raise DataError(f"{source}: {e}") from e
     if not table.rows and not table.misshapen:
         raise DataError(f"{source}: expected {kind}, found no row")
-    gridded = check.on_grid(raw, instrument)
-    flaws = [*check.flaws_of_cells(raw, kind), *check.flaws_of_values(gridded, kind)]
-    off_tick = check.flaws_of_precision(raw, gridded, instrument)
+    with np.errstate(all="ignore"):  # numbers that are none, or absurd, are found right here
+        gridded = check.on_grid(raw, instrument)
+        flaws = [*check.flaws_of_cells(raw, kind), *check.flaws_of_values(gridded, kind)]
+        off_tick = check.flaws_of_precision(raw, gridded, instrument)
     kept, counts = gridded, dict[str, int]()
     if repair:
         kept, counts = _repaired(table, gridded, kind, flaws, off_tick)
     else:
         order = check.flaws_of_order(gridded, kind, partial(_same_rows, table))
         _refuse(table, chosen, [*flaws, *off_tick, *order])
+    read_rows = table.rows + len(table.misshapen)
     if not len(kept["ts_event"]):
-        raise DataError(f"{source}: no row of {table.rows} is fit for use: {_said(counts)}")
+        raise DataError(f"{source}: no row of {read_rows} is fit for use: {_said(counts)}")
     length_ns, name = (
         _bars(source, kept["ts_event"], instrument, bar) if kind == "bars" else (0, "")
     )
@@ -97,7 +99,6 @@ def read(
         kept["ts_event"] = kept["ts_event"] + length_ns
     limit_ns = check.GAP_INTERVALS * length_ns or check.TICK_GAP_NS
     count, longest = check.gaps(kept["ts_event"], limit_ns)
-    read_rows = table.rows + len(table.misshapen)
     quality = Quality(rows_read=read_rows, gaps=count, longest_gaps=longest, **counts)
     absent = tuple(f for f in FIELDS[kind] if f not in chosen)
     return Rows(kept, quality, name, length_ns, absent)
@@ -148,8 +149,7 @@ def _repaired(
     counts["unreadable"] = counts.get("unreadable", 0) + len(table.misshapen)
     counts["rounded"] = int((np.logical_or.reduce([f.rows for f in off_tick]) & keep).sum())
     rows = np.flatnonzero(keep)
-    late, _ = check.flaws_of_order(check.take(columns, rows), kind, partial(_same_rows, table))
-    counts["out_of_order"] = int(late.rows.sum())
+    counts["out_of_order"] = int(check.late(columns["ts_event"][rows]).sum())
     rows = rows[np.argsort(columns["ts_event"][rows], kind="stable")]
     kept = check.take(columns, rows)
     repeat = check.twice(kept, kind, lambda at: _equal(table, rows[at], rows[at - 1]))
