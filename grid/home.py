@@ -39,3 +39,8 @@ class Home:
     def logs(self) -> Path:
         """Logs of the processes of a grid, one file each."""
         return self.root / "logs"
+
+    @property
+    def epochs(self) -> Path:
+        """Counters of process starts: see `grid.epoch`."""
+        return self.root / "epochs"

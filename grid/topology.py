@@ -129,7 +129,11 @@ class GridConfig(_Section, frozen=True):
 
 
 def processes(
-    config: GridConfig, argv_prefix: Sequence[str], config_path: Path, home: Home
+    config: GridConfig,
+    argv_prefix: Sequence[str],
+    config_path: Path,
+    home: Home,
+    overrides: Sequence[str] = (),
 ) -> list[ProcessSpec]:
     """Return the processes of a grid, in the order in which they start.
 
@@ -138,11 +142,13 @@ def processes(
         argv_prefix: of every command line, as in `(sys.executable, "launch.py")`.
         config_path: the file that the processes read `config` from.
         home: the folder that they work in.
+        overrides: of the config, each `section.key=value`.
     """
+    laid = tuple(part for override in overrides for part in ("--set", override))
 
     def argv(command: str, name: str, *more: str) -> tuple[str, ...]:
         common = ("--config", str(config_path), "--home", str(home.root), "--name", name)
-        return (*argv_prefix, command, *more, *common)
+        return (*argv_prefix, command, *more, *common, *laid)
 
     # the node and the agents load an engine and a network: on a busy machine that takes its time
     specs = [

@@ -9,8 +9,7 @@ import logging
 import platform
 from decimal import Decimal
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 import uvloop
@@ -29,64 +28,22 @@ from nautilus_trader.model import AccountType, Currency, Money, OmsType, TraderI
 from nautilus_trader.model import Venue as EngineVenue
 
 from grid import wire
-from grid.bus import Addresses, Publisher, Responder, new_context, wait_until_flowing
+from grid.bus import Publisher, Responder, new_context, wait_until_flowing
 from grid.epoch import next_epoch
 from grid.errors import EngineError
-from grid.instrument import Instrument
 from grid.node.bus_link import BusLink
 from grid.node.costs import fee_model
 from grid.node.data_client import Wiring, factory
 from grid.node.gate import Gate
+from grid.node.setup import NodeSetup
 from grid.node.strategy import AgentStrategy
 from grid.process import Lifeline
-from grid.spec import Spec
-from grid.venue import Venue
 
 log = logging.getLogger(__name__)
 
 _PULSE_S: Final = 0.5
 _WINDOW: Final = 256  # events under way when the feed does not wait for decisions
 _FLOW_TIMEOUT_S: Final = 20.0
-
-
-class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a node needs to know.
-
-    Attributes:
-        name: of the process, the source of its events.
-        strategy_id: the engine's strategy id, as in `AGENT-001`.
-        spec: rows, action rule, capital.
-        instrument: what is traded.
-        venue: costs of the sandbox venue.
-        interval_ns: length of a bar, 0 for quotes.
-        warmup: rows of history that agents need.
-        champion: id of the agent that trades.
-        addresses: of the bus and the feed.
-        epochs: folder of the epoch counters.
-        ttl_ns: time to answer a decision.
-        fallback: what to do without an action.
-        wait_for_champion_s: how long the first row waits for the champion.
-        stop_at_end: end the process when the feed has ended.
-        lockstep: let the next event come only when decision and orders are settled.
-        checkpoint: where spec and venue came from, for the record.
-    """
-
-    name: str
-    strategy_id: str
-    spec: Spec
-    instrument: Instrument
-    venue: Venue
-    interval_ns: int
-    warmup: int
-    champion: str
-    addresses: Addresses
-    epochs: Path
-    ttl_ns: int
-    fallback: Literal["hold", "flatten"] = "hold"
-    wait_for_champion_s: float = 30.0
-    stop_at_end: bool = True
-    lockstep: bool = True
-    checkpoint: str = ""
 
 
 def run(setup: NodeSetup, life: Lifeline) -> None:

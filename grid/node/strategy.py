@@ -39,7 +39,7 @@ class AgentStrategy(Strategy):
         spec: rows, action rule and capital.
         instrument: what is traded.
         link: who decides.
-        strategy_id: as in `AGENT-001`; the part after the hyphen tags order ids.
+        strategy_id: as in `AGENT-001`; the part after the hyphen tags order ids, 001 without one.
 
     Attributes:
         ledger: cash and position from fills.
@@ -48,9 +48,10 @@ class AgentStrategy(Strategy):
 
     def __new__(cls, spec: Spec, instrument: Instrument, link: "Link", strategy_id: str) -> Self:
         """Hand the engine its own config; it only counts here."""
+        name = strategy_id if "-" in strategy_id else f"{strategy_id}-001"
         config = StrategyConfig(
-            strategy_id=StrategyId(strategy_id),
-            order_id_tag=strategy_id.rpartition("-")[2],
+            strategy_id=StrategyId(name),
+            order_id_tag=name.rpartition("-")[2],
             log_events=False,
             log_commands=False,
         )

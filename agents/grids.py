@@ -1,0 +1,103 @@
+"""From a grid's config to what each of its processes needs: the checkpoint gives the rest."""
+
+from pathlib import Path
+
+from agents.checkpoint import Checkpoint
+from agents.policy import load_policy
+from agents.seat import Seat
+from envs.pipeline import Pipeline
+from grid import feed as feeding
+from grid.dataset import Dataset
+from grid.epoch import next_epoch
+from grid.errors import ConfigError, SpecMismatch
+from grid.gridstate import feed_position
+from grid.home import Home
+from grid.node.setup import NodeSetup
+from grid.process import Lifeline
+from grid.spec import Spec
+from grid.topology import AgentConfig, GridConfig
+
+_NS_PER_MS = 1_000_000
+
+
+def check(config: GridConfig, home: Home) -> None:
+    """Find out before anything starts whether all parts are there and fit together.
+
+    Raises:
+        CheckpointError, ConfigError, DataError, SpecMismatch: with what does not.
+    """
+    setup = node_setup(config, home, "node")
+    for agent in config.agents:
+        load_policy(agent.checkpoint, setup.spec)
+    dataset = Dataset.find(home.datasets, config.feed.dataset)
+    feeding.rows(config.feed, dataset)
+
+
+def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
+    """Return what the live node needs.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or damaged.
+        ConfigError: the feed plays what the checkpoint was not made for.
+        DataError: the feed's dataset is missing.
+    """
+    checkpoint = Checkpoint.open(Path(config.node.checkpoint))
+    spec, venue = checkpoint.manifest.spec, checkpoint.manifest.venue
+    dataset = Dataset.find(home.datasets, config.feed.dataset).manifest
+    kind = {"bars": "bar", "quotes": "quote"}.get(dataset.kind, dataset.kind)
+    found = (dataset.instrument.id, kind, dataset.bar)
+    wanted = (spec.instrument_id, spec.rows, spec.bar)
+    if found != wanted:
+        raise ConfigError(
+            f"feed.dataset {dataset.name}: expected {' '.join(wanted)} rows as in checkpoint "
+            f"{checkpoint.digest}, found {' '.join(found)}"
+        )
+    champion = next(a for a in config.agents if a.role == "champion")
+    return NodeSetup(
+        name=name,
+        strategy_id=config.node.strategy_id,
+        spec=spec,
+        instrument=dataset.instrument,
+        venue=venue,
+        interval_ns=dataset.interval_ns,
+        warmup=Pipeline(spec).warmup,
+        champion=champion.id,
+        addresses=config.bus,
+        epochs=home.epochs,
+        ttl_ns=round(config.node.ttl_ms * _NS_PER_MS),
+        fallback=config.node.fallback,
+        wait_for_champion_s=config.node.wait_for_champion_s,
+        stop_at_end=config.node.stop_at_end,
+        lockstep=config.feed.lockstep,
+        checkpoint=checkpoint.digest,
+    )
+
+
+def feed(config: GridConfig, home: Home, name: str, life: Lifeline) -> None:
+    """Be the feed of a grid, with the costs of the checkpoint that trades."""
+    venue = Checkpoint.open(Path(config.node.checkpoint)).manifest.venue
+    feeding.run(
+        config.feed,
+        Dataset.find(home.datasets, config.feed.dataset),
+        venue,
+        config.bus,
+        life,
+        epoch=next_epoch(home.epochs, name),
+        name=name,
+        bookmark=feed_position(home, config.name),
+    )
+
+
+def seat(config: GridConfig, agent: AgentConfig) -> Seat:
+    """Return the seat of an agent, its policy loaded.
+
+    Raises:
+        CheckpointError: its checkpoint is missing or damaged.
+        SpecMismatch: it was trained for another spec than the node's.
+    """
+    spec: Spec = Checkpoint.open(Path(config.node.checkpoint)).manifest.spec
+    try:
+        policy = load_policy(agent.checkpoint, spec)
+    except SpecMismatch as e:
+        raise SpecMismatch(f"agent {agent.id}: {e}") from e
+    return Seat(agent.id, config.node.strategy_id, agent.role, policy)

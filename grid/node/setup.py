@@ -1,0 +1,51 @@
+"""What a live node needs to know: data only, free of the engine."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from grid.bus import Addresses
+from grid.instrument import Instrument
+from grid.spec import Spec
+from grid.venue import Venue
+
+
+class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a node needs to know.
+
+    Attributes:
+        name: of the process, the source of its events.
+        strategy_id: the engine's strategy id, as in `AGENT-001`.
+        spec: rows, action rule, capital.
+        instrument: what is traded.
+        venue: costs of the sandbox venue.
+        interval_ns: length of a bar, 0 for quotes.
+        warmup: rows of history that agents need.
+        champion: id of the agent that trades.
+        addresses: of the bus and the feed.
+        epochs: folder of the epoch counters.
+        ttl_ns: time to answer a decision.
+        fallback: what to do without an action.
+        wait_for_champion_s: how long the first row waits for the champion.
+        stop_at_end: end the process when the feed has ended.
+        lockstep: let the next event come only when decision and orders are settled.
+        checkpoint: where spec and venue came from, for the record.
+    """
+
+    name: str
+    strategy_id: str
+    spec: Spec
+    instrument: Instrument
+    venue: Venue
+    interval_ns: int
+    warmup: int
+    champion: str
+    addresses: Addresses
+    epochs: Path
+    ttl_ns: int
+    fallback: Literal["hold", "flatten"] = "hold"
+    wait_for_champion_s: float = 30.0
+    stop_at_end: bool = True
+    lockstep: bool = True
+    checkpoint: str = ""
