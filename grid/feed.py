@@ -1,0 +1,264 @@
+"""The feed: a process that plays a dataset to the node as a venue's data.
+
+A ROUTER that the node's DEALER connects to. The node subscribes and grants credit; the feed sends
+rows of history, then each row when it is due and within the credit, and `FeedEnd` once after the
+last. `seq` counts all that is sent from 1 after each subscribe, history and end included; credit
+counts market events without history.
+
+Promises: events of one subscription arrive in order and without a hole. A node that comes anew
+(a greater epoch) gets each event at least once: the market goes on with the first that the old
+node was not known to have processed. A node that asks again with `after_ns` gets none twice, but
+for a quote of the very same ns. A feed that was killed goes on where it was if it has a bookmark.
+"""
+
+import contextlib
+import fcntl
+import logging
+import math
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+import zmq
+
+from grid import wire
+from grid.bookmark import Bookmark
+from grid.bus import Addresses, Publisher, new_context, new_socket, wait, wait_until_flowing
+from grid.dataset import Dataset, to_iso, to_ns
+from grid.errors import BusError, DataError, ProtocolError
+from grid.playhead import Playhead
+from grid.process import Lifeline
+from grid.tape import Tape
+from grid.topology import FeedConfig
+from grid.venue import Venue
+
+log = logging.getLogger(__name__)
+
+BEAT_S: Final = 0.5
+BURST: Final = 256  # events sent before the node is listened to again
+QUEUE: Final = 100_000  # messages to the node that may wait here
+START_TIMEOUT_S: Final = 30.0
+
+
+def rows(config: FeedConfig, dataset: Dataset) -> tuple[int, int]:
+    """Return the half-open range of rows that `config` plays.
+
+    Raises:
+        DataError: there are none.
+    """
+    m = dataset.manifest
+    first, last = dataset.rows_between(
+        to_ns(config.start) if config.start else m.start_ns,
+        to_ns(config.end) if config.end else m.end_ns + 1,
+    )
+    if first >= last:
+        raise DataError(
+            f"dataset {m.name}: no rows from {config.start or 'its start'} to"
+            f" {config.end or 'its end'}; it has {to_iso(m.start_ns)} to {to_iso(m.end_ns)}"
+        )
+    return first, last
+
+
+def run(
+    config: FeedConfig,
+    dataset: Dataset,
+    venue: Venue,
+    addresses: Addresses,
+    life: Lifeline,
+    *,
+    epoch: int,
+    name: str = "feed",
+    bookmark: Path | None = None,
+) -> None:
+    """Be the feed until `life.stop`; ready when a node can connect.
+
+    Args:
+        config: what to play, and how fast.
+        dataset: of bars or quotes.
+        venue: of the checkpoint that trades; makes the quotes that bars lack.
+        addresses: of the grid.
+        life: of this process.
+        epoch: of this process: see `grid.epoch`.
+        name: source of its heartbeats.
+        bookmark: file that keeps the position over a crash; without one, a feed that starts again
+            begins again, unless the node says what it has.
+
+    Raises:
+        BusError: the broker does not answer, or the feed's address is taken.
+        DataError: there is nothing to play.
+    """
+    first, last = rows(config, dataset)
+    tape = Tape(dataset, venue, first, last)
+    period_s = 1 / config.speed if config.speed else 0.0
+    playhead = Playhead(tape.rows * tape.per_row, tape.per_row, period_s)
+    with contextlib.ExitStack() as stack:
+        context = new_context()
+        stack.callback(context.destroy, linger=0)
+        publisher = Publisher(context, addresses.events_in, name, epoch, role="feed")
+        stack.callback(publisher.close)
+        wait_until_flowing(context, addresses, publisher, START_TIMEOUT_S)
+        kept = stack.enter_context(contextlib.closing(Bookmark(bookmark)))
+        desk = Desk(_router(context, addresses.feed, stack), tape, playhead, kept)
+        ends = (to_iso(int(dataset.columns["ts_event"][i])) for i in (first, last - 1))
+        log.info("ready: %d rows of %s, %s to %s", tape.rows, config.dataset, *ends)
+        life.ready()
+        _loop(desk, publisher, life)
+        publisher.heartbeat("stopping", desk.counters())
+
+
+class Desk:
+    """Talks to the node: hears what it asks for, sends what the playhead lets go.
+
+    Attributes:
+        sent: market events sent by this process, without history.
+        strangers: messages from nodes that are not the present one.
+        bad: messages that are not of this protocol.
+        socket: for `grid.bus.wait`.
+    """
+
+    def __init__(
+        self, socket: zmq.Socket[bytes], tape: Tape, playhead: Playhead, bookmark: Bookmark
+    ) -> None:
+        self.sent = 0
+        self.strangers = 0
+        self.bad = 0
+        self.socket = socket
+        self._tape = tape
+        self._playhead = playhead
+        self._bookmark = bookmark
+        self._node: bytes | None = None  # its address
+        self._seq = 0
+        self._said_end = False
+        bookmark.load(playhead)
+
+    @property
+    def state(self) -> str:
+        """What the feed is doing, for people."""
+        if self._node is None:
+            return "waiting for the node"
+        if self._playhead.ended:
+            return "ended"
+        return "waiting for credit" if self._playhead.waits else "playing"
+
+    def counters(self) -> dict[str, float]:
+        """Return the counters of the heartbeat; `position` and `remaining` are rows."""
+        row = self._playhead.row
+        return {
+            "sent": float(self.sent),
+            "position": float(row),
+            "remaining": float(self._tape.rows - row),
+            "waiting_for_credit": float(self._playhead.waits),
+            "strangers": float(self.strangers),
+            "bad": float(self.bad),
+        }
+
+    def wait_s(self, now_s: float) -> float:
+        """Return the time until there is something to send; infinite without a node or credit."""
+        return math.inf if self._node is None else self._playhead.wait_s(now_s)
+
+    def listen(self) -> None:
+        """Take in all that nodes have sent."""
+        while True:
+            try:
+                sender, *frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                if len(frames) != 1:
+                    raise ProtocolError(f"expected one frame, found {len(frames)}")
+                message = wire.feed_request(frames[0])
+            except ProtocolError as e:
+                self.bad += 1
+                log.warning("from a node: %s", e)
+                continue
+            match message:
+                case wire.Subscribe():
+                    self._subscribe(sender, message)
+                case wire.Credit():
+                    self._credit(sender, message)
+
+    def play(self, now_s: float) -> None:
+        """Send what is due and within credit, at most `BURST` events, and the end after it."""
+        head = self._playhead
+        for _ in range(BURST):
+            if self.wait_s(now_s) > 0.0:
+                break
+            if not self._send(wire.FeedItem(self._seq + 1, self._tape.event(head.next))):
+                return
+            head.sent(now_s)
+            self.sent += 1
+        if head.ended and self._node is not None and not self._said_end:
+            self._said_end = self._send(wire.FeedEnd(self._seq + 1))
+
+    def _subscribe(self, sender: bytes, asked: wire.Subscribe) -> None:
+        head = self._playhead
+        again = sender == self._node and asked.node_epoch == head.epoch and not asked.after_ns
+        if again and head.untouched:
+            return  # it asks since nothing came, and nothing will before it grants something
+        after = self._tape.events_until(asked.after_ns) if asked.after_ns else None
+        if not head.subscribe(asked.node_epoch, after):
+            self.strangers += 1
+            return
+        log.info("node of epoch %d subscribed at row %d", asked.node_epoch, head.row)
+        self._node, self._seq, self._said_end = sender, 0, False
+        self._bookmark.save(head)
+        for row in self._tape.history(head.row, min(asked.warmup, QUEUE // 2)):
+            if not self._send(wire.FeedItem(self._seq + 1, row)):
+                break
+
+    def _credit(self, sender: bytes, credit: wire.Credit) -> None:
+        if sender == self._node and self._playhead.credit(credit.node_epoch, credit.upto):
+            self._bookmark.save(self._playhead)
+        else:
+            self.strangers += 1
+
+    def _send(self, message: wire.FeedReply) -> bool:
+        assert self._node is not None
+        try:
+            self.socket.send_multipart([self._node, wire.encode(message)], zmq.NOBLOCK)
+        except zmq.ZMQError as e:
+            # gone, or it takes nothing: what was not sent is not lost, for it will ask again
+            log.warning("node of epoch %d dropped: %s", self._playhead.epoch, e.strerror)
+            self._node = None
+            return False
+        self._seq += 1
+        return True
+
+
+def _router(
+    context: zmq.Context[zmq.Socket[bytes]], address: str, stack: contextlib.ExitStack
+) -> zmq.Socket[bytes]:
+    if address.startswith("ipc://"):  # there, binding twice succeeds, and the first is cut off
+        file = address.removeprefix("ipc://") + ".lock"
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        stack.callback(os.close, fd)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusError(f"{address}: another feed is running here") from None
+    socket = new_socket(context, zmq.ROUTER)
+    stack.callback(socket.close)
+    socket.set(zmq.SNDHWM, QUEUE)
+    socket.set(zmq.RCVHWM, QUEUE)
+    socket.set(zmq.ROUTER_MANDATORY, 1)  # else what is for a node that has gone is lost silently
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as e:
+        raise BusError(f"{address}: cannot be bound: {e.strerror}; is a feed there?") from e
+    return socket
+
+
+def _loop(desk: Desk, publisher: Publisher, life: Lifeline) -> None:
+    next_beat_s = 0.0
+    while not life.stop.is_set():
+        now_s = time.monotonic()
+        if now_s >= next_beat_s:
+            publisher.heartbeat(desk.state, desk.counters())
+            life.beat()
+            next_beat_s = now_s + BEAT_S
+        wait_s = min(next_beat_s - now_s, desk.wait_s(now_s))
+        # whole milliseconds, or the poll would spin through the last of them
+        wait([desk, life.wake_fd], math.ceil(wait_s * 1e3) / 1e3)
+        desk.listen()
+        desk.play(time.monotonic())

@@ -1,0 +1,96 @@
+"""A dataset as the events that a venue would have sent, one at a time."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grid import wire
+from grid.dataset import FIELDS, Dataset
+from grid.errors import DataError
+from grid.venue import Venue, quotes_from_opens
+
+DEEP_QTY: Final = 1e9  # of quotes made from bars: an order fills whole at the touch
+
+
+class Tape:
+    """The rows `first` to `last` of a dataset, as events counted from 0.
+
+    Bars come each after the quote of its open (see `grid.venue.quotes_from_opens`), two events a
+    row; quotes come as they are.
+
+    Attributes:
+        rows: rows of the run.
+        per_row: events of each row.
+
+    Args:
+        dataset: of bars or quotes.
+        venue: for latency and spread of the quotes that are made from bars.
+        first: row of the dataset that the run begins with; rows before it are history.
+        last: row after the last.
+
+    Raises:
+        DataError: there are no such rows, or nothing can be traded on them.
+    """
+
+    def __init__(self, dataset: Dataset, venue: Venue, first: int, last: int) -> None:
+        m = dataset.manifest
+        if m.kind == "trades":
+            raise DataError(f"dataset {m.name}: a feed plays bars or quotes, found trades")
+        if not 0 <= first < last <= m.rows:
+            raise DataError(f"dataset {m.name}: no rows to play between {first} and {last}")
+        if m.kind == "bars" and m.interval_ns <= venue.latency_ns:
+            raise DataError(
+                f"dataset {m.name}: expected bars longer than the venue's latency of"
+                f" {venue.latency_ms:g} ms, found {m.interval_ns / 1e6:g} ms"
+            )
+        self.rows = last - first
+        self.per_row = 2 if m.kind == "bars" else 1
+        self._first = first
+        self._columns = dataset.columns
+        self._kind = m.kind
+        self._id = m.instrument.id
+        self._bar = m.bar
+        self._ts: NDArray[np.int64] = dataset.columns["ts_event"][first:last]
+        if m.kind == "bars":
+            self._open_ts, self._open_bid, self._open_ask = quotes_from_opens(
+                self._ts,
+                self._columns["open"][first:last],
+                m.bar,
+                m.interval_ns,
+                m.instrument,
+                venue,
+            )
+
+    def event(self, index: int) -> wire.Bar | wire.Quote:
+        """Return event `index` of the run."""
+        row, part = divmod(index, self.per_row)
+        if self.per_row == 1 or part == 1:
+            return self._row(self._first + row)
+        ts, bid, ask = (
+            column[row].item() for column in (self._open_ts, self._open_bid, self._open_ask)
+        )
+        return wire.Quote(self._id, ts, bid, ask, DEEP_QTY, DEEP_QTY)
+
+    def history(self, row: int, count: int) -> list[wire.Bar | wire.Quote]:
+        """Return up to `count` rows of the dataset before row `row` of the run, oldest first."""
+        end = self._first + row
+        return [self._row(i, history=True) for i in range(max(0, end - max(0, count)), end)]
+
+    def events_until(self, ts_ns: int) -> int:
+        """Return how many events a node has whose last one is of `ts_ns`.
+
+        A quote made from a bar's open counts as missing when it may be: twice does no harm.
+        """
+        row = int(np.searchsorted(self._ts, ts_ns, side="right"))
+        if self.per_row == 1 or row == self.rows:
+            return row * self.per_row
+        return row * 2 + int(self._open_ts[row] < ts_ns)
+
+    def _row(self, at: int, *, history: bool = False) -> wire.Bar | wire.Quote:
+        ts, *values = (self._columns[f][at].item() for f in FIELDS[self._kind])
+        if self._kind == "bars":
+            o, h, lo, c, volume = values
+            return wire.Bar(self._id, self._bar, ts, o, h, lo, c, volume, history)
+        bid_px, ask_px, bid_qty, ask_qty = values
+        return wire.Quote(self._id, ts, bid_px, ask_px, bid_qty, ask_qty, history)
