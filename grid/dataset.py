@@ -30,7 +30,7 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """A hole between two rows, longer than five usual intervals."""
+    """A hole between two rows: longer than five bars, or than five minutes without a tick."""
 
     start_ns: int
     seconds: float

@@ -60,11 +60,15 @@ def import_demo(home: Home, progress: Progress | None = None) -> Manifest:
         timestamp="open",
         time_format="%d.%m.%Y %H:%M:%S.%f",
     )
-    there = _there(home)
-    if there and there.source == source:
-        if there.fingerprint == fingerprint("bars", EURUSD, BAR, rows.columns):
-            return there
-        log.warning("dataset %s was made by another version and is made anew", NAME)
+    expected = fingerprint("bars", EURUSD, BAR, rows.columns)
+    ours = False
+    if NAME in names(home.datasets):
+        there = Dataset.find(home.datasets, NAME)
+        ours = there.manifest.source == source
+        if ours and _is_sound(there, expected):
+            return there.manifest
+    if ours:
+        log.warning("dataset %s is damaged, or of another version: it is made anew", NAME)
     return write(
         rows,
         EURUSD,
@@ -72,14 +76,14 @@ def import_demo(home: Home, progress: Progress | None = None) -> Manifest:
         name=NAME,
         datasets=home.datasets,
         source=source,
-        replace=bool(there and there.source == source),
+        replace=ours,
         progress=progress,
     )
 
 
-def _there(home: Home) -> Manifest | None:
-    if NAME not in names(home.datasets):
-        return None
-    dataset = Dataset.find(home.datasets, NAME)
-    dataset.verify()
-    return dataset.manifest
+def _is_sound(dataset: Dataset, expected: str) -> bool:
+    try:
+        dataset.verify()
+    except DataError:
+        return False
+    return dataset.manifest.fingerprint == expected

@@ -1,6 +1,7 @@
 """Columns of a file to numbers, times and sides; what cannot be read is marked, not guessed."""
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -95,7 +96,7 @@ def _words(encoded: pa.DictionaryArray) -> list[str | None]:
     return words
 
 
-def _are_epochs(sample: list[str | None]) -> bool:
+def _are_epochs(sample: Sequence[str | None]) -> bool:
     epochs = sum(bool(_EPOCH.fullmatch(text or "")) for text in sample)
     return 0 < len(sample) <= 2 * epochs
 

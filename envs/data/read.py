@@ -1,5 +1,6 @@
 """A file of bars, quotes or trades to the columns of a dataset, checked row by row."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,8 @@ from grid.dataset import FIELDS, Columns, Kind, Quality
 from grid.errors import DataError
 from grid.instrument import Instrument
 from grid.venue import Ints
+
+log = logging.getLogger(__name__)
 
 DEFAULT_QUOTE_QTY: Final = 1_000_000.0  # bid and ask quantity where the file has none
 
@@ -83,6 +86,7 @@ def read(
         gridded = check.on_grid(raw, instrument)
         flaws = [*check.flaws_of_cells(raw, kind), *check.flaws_of_values(gridded, kind)]
         off_tick = check.flaws_of_precision(raw, gridded, instrument)
+    _warn_of_lost(source, raw, gridded, instrument)
     kept, counts = gridded, dict[str, int]()
     if repair:
         kept, counts = _repaired(table, gridded, kind, flaws, off_tick)
@@ -102,6 +106,20 @@ def read(
     quality = Quality(rows_read=read_rows, gaps=count, longest_gaps=longest, **counts)
     absent = tuple(f for f in FIELDS[kind] if f not in chosen)
     return Rows(kept, quality, name, length_ns, absent)
+
+
+def _warn_of_lost(source: Path, raw: Columns, gridded: Columns, instrument: Instrument) -> None:
+    for field in ("volume", "qty", "bid_qty", "ask_qty"):
+        lost = int(((raw[field] > 0) & (gridded[field] == 0)).sum()) if field in raw else 0
+        if lost:
+            log.warning(
+                "%s: %s rounds to 0 in %d rows: %s has size_precision %d",
+                source,
+                field,
+                lost,
+                instrument.id,
+                instrument.size_precision,
+            )
 
 
 def _parsed(

@@ -44,6 +44,17 @@ def test_demo_that_is_there_is_not_imported_again(tmp_path: Path) -> None:
     assert file.stat().st_ino == made
 
 
+def test_demo_that_is_damaged_is_made_anew(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    first = demo.import_demo(home)
+    file = home.datasets / demo.NAME / "columns" / "open.npy"
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1
+    file.write_bytes(content)
+    assert demo.import_demo(home) == first
+    Dataset.find(home.datasets, demo.NAME).verify()
+
+
 def test_demo_does_not_take_the_place_of_other_data(tmp_path: Path) -> None:
     home = Home(tmp_path)
     import_file(save(tmp_path, BARS), EURUSD, name=demo.NAME, home=home)

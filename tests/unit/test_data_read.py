@@ -277,3 +277,40 @@ def test_read_what_is_no_file_is_one_sentence(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1 but no more")
     with pytest.raises(DataError, match="neither CSV nor Parquet"):
         read(path, EURUSD, kind="bars")
+
+
+def test_read_tab_separated_date_and_time_of_a_trading_terminal(tmp_path: Path) -> None:
+    text = (
+        "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\n"
+        "2024.01.01\t00:00\t1.1\t1.2\t1.0\t1.15\t12\n"
+        "2024.01.01\t01:00\t1.15\t1.2\t1.0\t1.1\t13\n"
+    )
+    path = save(tmp_path, text)
+    rows = read(path, EURUSD, kind="bars", timestamp="open", time_format="%Y.%m.%d %H:%M")
+    assert rows.columns["ts_event"][0] == to_ns("2024-01-01 01:00")
+    assert rows.columns["volume"].tolist() == [12, 13]
+    path = save(tmp_path, text.replace("2024.01.01\t01", "01/02/2024\t01"))
+    with pytest.raises(DataError, match=r":3: time: expected a time, found '01/02/2024' '01:00'"):
+        read(path, EURUSD, kind="bars", timestamp="open")
+
+
+def test_read_volume_that_the_size_precision_rounds_to_nothing_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    read(save(tmp_path, line(BARS, 2, "2024-01-01 00:01,1.1,1.1,1.1,1.1,.4")), EURUSD, kind="bars")
+    assert "volume rounds to 0 in 1 rows" in caplog.text
+
+
+@pytest.mark.parametrize("codec", ["zstd", "bz2"])
+def test_read_other_compressions_as_well(tmp_path: Path, codec: str) -> None:
+    path = tmp_path / ("rows.csv.zst" if codec == "zstd" else "rows.csv.bz2")
+    with pa.output_stream(str(path), compression=codec) as stream:
+        stream.write(BARS.encode())
+    assert read(path, EURUSD, kind="bars").quality.rows_read == 4
+
+
+def test_read_archive_cut_short_is_one_sentence(tmp_path: Path) -> None:
+    path = save(tmp_path, BARS, "rows.csv.gz")
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DataError, match=r"rows\.csv\.gz"):
+        read(path, EURUSD, kind="bars")
