@@ -129,6 +129,7 @@ class Publisher:
         epoch: of this process: see `grid.epoch`.
         role: what this process is, for its heartbeats.
         wait_s: how long an event may wait for room in the queue before it is dropped.
+        hwm: events that may wait in the queue.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class Publisher:
         *,
         role: str = "",
         wait_s: float = 0.0,
+        hwm: int = EVENTS_HWM,
     ) -> None:
         self.source = source
         self.epoch = epoch
@@ -148,7 +150,7 @@ class Publisher:
         self.dropped = 0
         self._started_s = time.monotonic()
         self._socket = new_socket(context, zmq.PUB)
-        self._socket.set(zmq.SNDHWM, EVENTS_HWM)
+        self._socket.set(zmq.SNDHWM, hwm)
         # without it a full queue loses silently, with it the send fails and can be counted
         self._socket.set(zmq.XPUB_NODROP, 1)
         self._socket.set(zmq.SNDTIMEO, _ms(wait_s))

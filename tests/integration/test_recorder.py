@@ -1,0 +1,130 @@
+"""The recorder as a process: what it keeps, whatever happens to it."""
+
+import time
+from pathlib import Path
+
+import zmq
+
+from grid import session, wire
+from grid.bus import Addresses, Publisher, Subscriber, wait_until_flowing
+from grid.session import Session
+from tests.support.procs import Procs, until
+
+type Context = zmq.Context[zmq.Socket[bytes]]
+
+BAR = wire.Bar("X.SIM", "1-HOUR-ASK", 1, 1.0, 1.0, 1.0, 1.0, 0.0)
+TOPIC = "md.X.SIM.bar"
+
+
+def only_session(folder: Path) -> Path:
+    (found,) = (folder / "sessions").iterdir()
+    return found
+
+
+def bars(path: Path) -> list[int]:
+    return [e.seq for topic, e, _ in Session.open(path) if topic == TOPIC]
+
+
+def test_recorder_keeps_every_event_and_closes_its_session_on_sigterm(
+    procs: Procs, context: Context, addresses: Addresses, tmp_path: Path
+) -> None:
+    procs.serve("broker", addresses, tmp_path)
+    recorder = procs.serve("record", addresses, tmp_path)
+    witness = Subscriber(context, addresses.events_out, ["md.", "sys.node"])
+    publisher = Publisher(context, addresses.events_in, "node", 1, wait_s=10.0)
+    wait_until_flowing(context, addresses, publisher, 10.0)
+    until(lambda: publisher.heartbeat("running") and witness.frame(0.1), "a heartbeat")
+    for _ in range(20_000):
+        publisher.publish(TOPIC, BAR)
+    frames: list[bytes] = []
+    while len(frames) < 20_000:
+        frame = witness.frame(10.0)
+        assert frame is not None
+        frames += [frame] if frame.startswith(b"md.") else []
+    assert recorder.stop() == 0
+    folder = only_session(tmp_path)
+    found = Session.open(folder)
+    kept = [t.encode() + b"\0" + wire.encode(e) for t, e, _ in found if t == TOPIC]
+    assert kept == frames
+    assert found.damage is None
+    assert found.lost == []
+    assert found.manifest is not None
+    assert found.manifest.state == "complete"
+    assert found.manifest.counts[TOPIC] == 20_000
+    assert not (folder / session.PART).exists()
+    publisher.close()
+    witness.close()
+
+
+def test_recorder_killed_at_a_thousand_events_a_second_loses_a_tenth_of_a_second(
+    procs: Procs, context: Context, addresses: Addresses, tmp_path: Path
+) -> None:
+    procs.serve("broker", addresses, tmp_path)
+    recorder = procs.serve("record", addresses, tmp_path)
+    publisher = Publisher(context, addresses.events_in, "node", 1)
+    wait_until_flowing(context, addresses, publisher, 10.0)
+    start_s = time.monotonic()
+    published_s = []
+    while len(published_s) < 700:
+        now_s = time.monotonic()
+        if now_s - start_s >= len(published_s) / 1_000:
+            publisher.publish(TOPIC, BAR)
+            published_s.append(now_s)
+    recorder.kill()
+    killed_s = time.monotonic()
+    folder = only_session(tmp_path)
+    assert session.state(folder) == "interrupted"
+    kept = bars(folder)
+    assert kept == [*range(1, len(kept) + 1)]
+    # what is older than the flush and the queue's idle time, with room for a busy machine
+    safe = sum(at < killed_s - 0.3 for at in published_s)
+    assert len(kept) >= safe > 0
+    damage = "the file was not closed"
+    assert damage in session.info(folder)
+    publisher.close()
+
+
+def test_recorder_that_comes_back_begins_a_session_of_its_own(
+    procs: Procs, addresses: Addresses, tmp_path: Path
+) -> None:
+    procs.serve("broker", addresses, tmp_path)
+    procs.serve("record", addresses, tmp_path).kill()
+    second = procs.serve("record", addresses, tmp_path)
+    assert second.stop() == 0
+    states = {session.state(f) for f in (tmp_path / "sessions").iterdir()}
+    assert states == {"interrupted", "complete"}
+
+
+def test_recorder_counts_and_writes_down_what_the_bus_lost(
+    procs: Procs, context: Context, addresses: Addresses, tmp_path: Path
+) -> None:
+    procs.serve("broker", addresses, tmp_path)
+    recorder = procs.serve("record", addresses, tmp_path)
+    beats = Subscriber(context, addresses.events_out, ["sys.recorder"])
+    publisher = Publisher(context, addresses.events_in, "node", 1)
+    wait_until_flowing(context, addresses, publisher, 10.0)
+    publisher.publish(TOPIC, BAR)
+    publisher.high[TOPIC] += 3  # as if the bus had lost three
+    publisher.publish(TOPIC, BAR)
+
+    def told() -> bool:
+        event = beats.recv(0.1)
+        if event is None:
+            return False
+        beat = wire.event(event[1])
+        return isinstance(beat, wire.Heartbeat) and beat.counters.get("missing") == 3.0
+
+    until(told, "a heartbeat with the loss")
+    assert recorder.stop() == 0
+    found = Session.open(only_session(tmp_path))
+    assert len(list(found)) > 0
+    assert [(r.topic, r.first, r.last) for r in found.lost] == [(TOPIC, 2, 4)]
+    publisher.close()
+    beats.close()
+
+
+def test_recorder_beats_from_its_loop(procs: Procs, addresses: Addresses, tmp_path: Path) -> None:
+    procs.serve("broker", addresses, tmp_path)
+    recorder = procs.serve("record", addresses, tmp_path)
+    recorder.beats()
+    until(recorder.beats, "a beat", 5.0)
