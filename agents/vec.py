@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import multiprocessing
 import signal
+import traceback
 from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
@@ -121,4 +122,6 @@ def _deaths() -> Any:
     try:
         yield
     except (EOFError, OSError) as e:
+        # CPython 3.12 crashes when its garbage collector meets the buffer that a failed send holds
+        traceback.clear_frames(e.__traceback__)
         raise ProcessDied(f"an env's process ended: {type(e).__name__}; see its error above") from e
