@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from agents.checkpoint import Checkpoint
-from agents.policy import load_policy
+from agents.policy import OnnxPolicy, load_policy
 from agents.seat import Seat
 from envs.pipeline import Pipeline
 from grid import feed as feeding
@@ -62,11 +62,12 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
         interval_ns=dataset.interval_ns,
         warmup=Pipeline(spec).warmup,
         champion=champion.id,
+        agents=tuple(agent.id for agent in config.agents),
         addresses=config.bus,
         epochs=home.epochs,
         ttl_ns=round(config.node.ttl_ms * _NS_PER_MS),
         fallback=config.node.fallback,
-        wait_for_champion_s=config.node.wait_for_champion_s,
+        wait_for_agents_s=config.node.wait_for_agents_s,
         stop_at_end=config.node.stop_at_end,
         lockstep=config.feed.lockstep,
         checkpoint=checkpoint.digest,
@@ -100,4 +101,5 @@ def seat(config: GridConfig, agent: AgentConfig) -> Seat:
         policy = load_policy(agent.checkpoint, spec)
     except SpecMismatch as e:
         raise SpecMismatch(f"agent {agent.id}: {e}") from e
-    return Seat(agent.id, config.node.strategy_id, agent.role, policy)
+    name = policy.checkpoint.digest if isinstance(policy, OnnxPolicy) else agent.checkpoint
+    return Seat(agent.id, config.node.strategy_id, agent.role, policy, name)

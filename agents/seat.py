@@ -24,6 +24,7 @@ class Seat:
         strategy_id: whose decisions it answers.
         role: the champion's actions are traded, a shadow's recorded.
         policy: what decides.
+        policy_name: digest of its checkpoint, or baseline:NAME; for the record.
 
     Attributes:
         counts: decisions seen, actions sent, answers by status, gaps, rejoins, skipped.
@@ -36,6 +37,7 @@ class Seat:
         strategy_id: str,
         role: Literal["champion", "shadow"],
         policy: Policy,
+        policy_name: str = "",
     ) -> None:
         spec = policy.spec
         self.agent_id = agent_id
@@ -46,6 +48,7 @@ class Seat:
         self.counts: Counter[str] = Counter()
         self.refused = ""
         self._policy = policy
+        self._policy_name = policy_name
         self._pipeline = Pipeline(spec)
         self._follower = Follower(self._pipeline)
         self._welcome: wire.Welcome | None = None
@@ -71,7 +74,13 @@ class Seat:
         if self._welcome is None:
             self._next_ns = now_ns + _HELLO_EVERY_NS
             spec = self._policy.spec
-            return wire.Hello(self.strategy_id, self.agent_id, self.role, spec.digest)
+            return wire.Hello(
+                self.strategy_id,
+                self.agent_id,
+                self.role,
+                spec.digest,
+                policy=self._policy_name,
+            )
         if self._waiting is not None:
             if now_ns >= self._give_up_ns:
                 self._waiting = None

@@ -68,7 +68,7 @@ class NodeConfig(_Section, frozen=True):
         fallback: what is done when no action comes in time: `hold` keeps the position, `flatten`
             closes it.
         ttl_ms: time to answer a decision.
-        wait_for_champion_s: how long the first row waits for the champion.
+        wait_for_agents_s: how long the first row waits for the agents.
         stop_at_end: the grid ends when the feed has no more.
     """
 
@@ -76,7 +76,7 @@ class NodeConfig(_Section, frozen=True):
     checkpoint: Text
     fallback: Literal["hold", "flatten"] = "hold"
     ttl_ms: Positive = 1000.0
-    wait_for_champion_s: NonNegative = 30.0
+    wait_for_agents_s: NonNegative = 30.0
     stop_at_end: bool = True
 
 

@@ -94,7 +94,7 @@ class OrderUpdate(Message, frozen=True, tag="order"):
     epoch: int
     decision_seq: int
     client_order_id: str
-    status: str  # submitted, accepted, rejected, denied, canceled, expired
+    status: str  # held, submitted, accepted, rejected, denied, canceled, expired
     side: str  # BUY or SELL
     qty: float
     ts_event_ns: int
@@ -141,6 +141,17 @@ class Acted(Message, frozen=True, tag="acted"):
     ts_recv_ns: int
 
 
+class Joined(Message, frozen=True, tag="joined"):
+    """Topic `exec.<strategy_id>`: an agent was welcomed."""
+
+    strategy_id: str
+    epoch: int
+    agent_id: str
+    role: str  # champion or shadow
+    lease: int
+    policy: str = ""  # digest of its checkpoint, or baseline:NAME
+
+
 class EndOfData(Message, frozen=True, tag="end"):
     """Topic `exec.<strategy_id>`: the feed has no more; the session is complete."""
 
@@ -170,6 +181,7 @@ type Event = (
     | Fill
     | StrategyInfo
     | Acted
+    | Joined
     | EndOfData
     | Heartbeat
 )
@@ -200,6 +212,7 @@ class Hello(Message, frozen=True, tag="hello"):
     role: Literal["champion", "shadow"]
     spec_digest: str
     version: int = VERSION
+    policy: str = ""  # digest of the agent's checkpoint, or baseline:NAME; for the record
 
 
 class Welcome(Message, frozen=True, tag="welcome"):

@@ -102,13 +102,16 @@ class BusLink:
 
     # -- the strategy's side ------------------------------------------------------------------
 
+    def announce(self) -> None:
+        """Say who trades what, before anything else."""
+        self._publish(self._info)
+
     def start(self, strategy: AgentStrategy) -> None:
-        """Say who trades what, and listen for requests from now on."""
+        """Listen for requests from now on."""
         self._strategy = strategy
         strategy.dispatch = self._dispatch
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._responder.fd, self.serve)
-        self._publish(self._info)
         self.serve()
 
     def stop(self) -> None:
@@ -222,11 +225,22 @@ class BusLink:
             log.warning("agent %s refused: %s", hello.agent_id, granted.reason)
             return granted
         lease, is_champion = granted
-        log.info("agent %s joined as %s, lease %d", hello.agent_id, hello.role, lease)
+        role: Literal["champion", "shadow"] = "champion" if is_champion else "shadow"
+        log.info("agent %s joined as %s, lease %d", hello.agent_id, role, lease)
+        self._publish(
+            wire.Joined(
+                strategy_id=self.gate.strategy_id,
+                epoch=self.gate.epoch,
+                agent_id=hello.agent_id,
+                role=role,
+                lease=lease,
+                policy=hello.policy,
+            )
+        )
         return wire.Welcome(
             strategy_id=self.gate.strategy_id,
             agent_id=hello.agent_id,
-            role="champion" if is_champion else "shadow",
+            role=role,
             epoch=self.gate.epoch,
             lease=lease,
             market_source=self._publisher.source,
@@ -319,6 +333,7 @@ class BusLink:
             del self._decision_of[next(iter(self._decision_of))]
         if self._latency_ns:
             self._held.append((self._decision_ns + self._latency_ns, order))
+            self._order_update(str(order.client_order_id), "held", self._market_ns, "", order)
         else:
             self._submit(order)
 

@@ -82,6 +82,7 @@ class _Node:
             on_idle=self._let_come,
             on_failed=self._fail,
         )
+        self._link.announce()
         self._wiring = Wiring(
             context=self._context,
             address=setup.addresses.feed,
@@ -140,7 +141,7 @@ class _Node:
         )
         builder = LiveNode.builder("ARGONAUT", TraderId("ARGONAUT-001"), Environment.SANDBOX)
         builder = builder.with_logging(
-            LoggerConfig(stdout_level=LogLevel.WARNING, print_config=False)
+            LoggerConfig(stdout_level=LogLevel.WARNING, is_colored=False, print_config=False)
         )
         builder = builder.with_timeout_connection(30)
         builder = builder.with_delay_post_stop_secs(0).with_delay_shutdown_secs(0)
@@ -172,14 +173,15 @@ class _Node:
             await asyncio.sleep(_PULSE_S)
 
     def _begin(self, now_s: float) -> None:
-        """Let the first row come once the champion is there, or has been waited for."""
+        """Let the first row come once the agents are there, or have been waited for."""
         if self._started:
             return
-        waited_s = now_s - self._started_s
-        if not self._gate.has_joined(self._setup.champion):
-            if waited_s < self._setup.wait_for_champion_s:
+        absent = [a for a in self._setup.agents if not self._gate.has_joined(a)]
+        if absent:
+            waited_s = now_s - self._started_s
+            if waited_s < self._setup.wait_for_agents_s:
                 return
-            log.warning("champion %s not here after %.1f s", self._setup.champion, waited_s)
+            log.warning("not here after %.1f s: %s", waited_s, ", ".join(absent))
         self._started = True
         self._state = "trading"
         self._let_come()
@@ -190,8 +192,7 @@ class _Node:
         if client is None:
             return
         if not self._started:
-            # the pulse begins; here only the champion's arrival matters
-            if self._gate.has_joined(self._setup.champion) and self._state == "waiting":
+            if self._state == "waiting":  # an agent has joined
                 self._begin(asyncio.get_running_loop().time())
             return
         client.grant(self._link.processed + (1 if self._setup.lockstep else _WINDOW))

@@ -23,11 +23,12 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
         interval_ns: length of a bar, 0 for quotes.
         warmup: rows of history that agents need.
         champion: id of the agent that trades.
+        agents: ids of all agents, the champion's among them.
         addresses: of the bus and the feed.
         epochs: folder of the epoch counters.
         ttl_ns: time to answer a decision.
         fallback: what to do without an action.
-        wait_for_champion_s: how long the first row waits for the champion.
+        wait_for_agents_s: how long the first row waits for the agents.
         stop_at_end: end the process when the feed has ended.
         lockstep: let the next event come only when decision and orders are settled.
         checkpoint: where spec and venue came from, for the record.
@@ -41,11 +42,12 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
     interval_ns: int
     warmup: int
     champion: str
+    agents: tuple[str, ...]
     addresses: Addresses
     epochs: Path
     ttl_ns: int
     fallback: Literal["hold", "flatten"] = "hold"
-    wait_for_champion_s: float = 30.0
+    wait_for_agents_s: float = 30.0
     stop_at_end: bool = True
     lockstep: bool = True
     checkpoint: str = ""

@@ -1,0 +1,153 @@
+"""Do env, live and replay agree? Checks of a recorded run, each with a yes or no and the facts.
+
+Everything is compared exactly: observations byte for byte, prices and fees as doubles.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from agents.baselines import PREFIX
+from agents.policy import Policy, load_policy
+from envs import rerun
+from envs.pipeline import Follower, Pipeline
+from grid.errors import CheckpointError
+from grid.home import Home
+from grid.transcript import Transcript
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One comparison.
+
+    Attributes:
+        what: is compared with what.
+        equal: whether all of it was.
+        detail: how much was compared, or the first difference.
+    """
+
+    what: str
+    equal: bool
+    detail: str
+
+
+def compare(run: Transcript, home: Home) -> list[Check]:
+    """Return all checks of one recorded run.
+
+    Raises:
+        CheckpointError: the checkpoint of an agent cannot be found.
+        EngineError: the replay failed in the engine.
+    """
+    live = rerun.recorded(run)
+    again = rerun.rerun(run)
+    checks = [check for agent in run.agents for check in _agent(run, agent, home)]
+    checks += [
+        _sequence("orders: live = replay", live.orders, again.orders),
+        _sequence("fills: live = replay", live.fills, again.fills),
+        _value("cash: live = replay", live.cash, again.cash),
+        _value("position: live = replay", live.position_qty, again.position_qty),
+    ]
+    steps, fills = rerun.as_env(run)
+    champion = run.actions_of(run.agents[0]) if run.agents else {}
+    seen = [(s.seq, s.obs) for s in steps if s.seq in champion]
+    wanted = [(seq, action.obs) for seq, action in sorted(champion.items()) if seq >= steps[0].seq]
+    checks.append(_sequence("observations: live = env", wanted, seen))
+    equity = [(s.seq, s.equity) for s in steps if s.seq in run.decisions]
+    checks.append(
+        _sequence(
+            "equity: live = env",
+            [(seq, run.decisions[seq].account.equity) for seq, _ in equity],
+            equity,
+        )
+    )
+    anonymous = [fill._replace(client_order_id="") for fill in live.fills]
+    checks.append(_sequence("fills: live = env", anonymous, fills))
+    missing = f"{run.missing} events missing" if run.missing else "no event missing"
+    checks.append(Check("recording: whole", run.missing == 0, missing))
+    return checks
+
+
+def observations(run: Transcript) -> dict[int, bytes]:
+    """Return what an agent sees at each decision, computed from the recorded rows.
+
+    Only at decisions for which there were rows enough.
+    """
+    follower = Follower(Pipeline(run.spec))
+    found: dict[int, bytes] = {}
+    rows = iter(run.rows)
+    for seq, decision in sorted(run.decisions.items()):
+        while follower.rows < decision.market_seq:
+            follower.push(next(rows))
+        if follower.ready:
+            found[seq] = follower.observe(decision.account).astype("<f4").tobytes()
+    return found
+
+
+def find_policy(run: Transcript, agent: str, home: Home) -> Policy:
+    """Return the policy that an agent acted with, from the checkpoints in the home folder.
+
+    Raises:
+        CheckpointError: it is not there.
+    """
+    name = run.policy_of(agent)
+    if name.startswith(PREFIX):
+        return load_policy(name, run.spec)
+    found: list[Path] = list(home.runs.glob(f"*/checkpoints/{name}")) if name else []
+    if not found:
+        raise CheckpointError(
+            f"agent {agent}: checkpoint {name or 'unknown'} expected in {home.runs}, found none"
+        )
+    return load_policy(found[0], run.spec)
+
+
+def render(checks: Sequence[Check]) -> str:
+    """Return the checks as a table."""
+    width = max(len(c.what) for c in checks)
+    return "\n".join(
+        f"{'equal ' if c.equal else 'DIFFER'}  {c.what:<{width}}  {c.detail}" for c in checks
+    )
+
+
+def _agent(run: Transcript, agent: str, home: Home) -> list[Check]:
+    acted = run.actions_of(agent)
+    computed = observations(run)
+    seqs = sorted(seq for seq in acted if seq in computed)
+    checks = [
+        _sequence(
+            f"observations: {agent} = replay",
+            [(seq, acted[seq].obs) for seq in sorted(acted)],
+            [(seq, computed[seq]) for seq in seqs],
+        )
+    ]
+    policy = find_policy(run, agent, home)
+    targets = [(seq, policy.act(np.frombuffer(acted[seq].obs, dtype="<f4"))) for seq in seqs]
+    checks.append(
+        _sequence(
+            f"actions: {agent} = replay",
+            [(seq, acted[seq].target) for seq in sorted(acted)],
+            targets,
+        )
+    )
+    return checks
+
+
+def _sequence(what: str, recorded: Sequence[Any], again: Sequence[Any]) -> Check:
+    if len(recorded) != len(again):
+        return Check(what, False, f"{len(recorded)} recorded, {len(again)} again")
+    for i, (a, b) in enumerate(zip(recorded, again, strict=True)):
+        if a != b:
+            return Check(
+                what, False, f"item {i + 1} of {len(recorded)}: {_short(a)} != {_short(b)}"
+            )
+    return Check(what, True, f"{len(recorded)} compared")
+
+
+def _value(what: str, recorded: float, again: float) -> Check:
+    return Check(what, recorded == again, f"{recorded!r} and {again!r}")
+
+
+def _short(item: Any) -> str:
+    text = repr(item)
+    return text if len(text) <= 120 else f"{text[:117]}..."

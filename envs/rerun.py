@@ -1,0 +1,221 @@
+"""A recorded run through the engine again: with the recorded decisions, or as an env."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from nautilus_trader.model import BarType, InstrumentId
+
+from envs.engine import build
+from envs.trading import TradingEnv
+from grid import wire
+from grid.dataset import Dataset, Manifest, Quality, fingerprint
+from grid.errors import EngineError, SessionError
+from grid.node.convert import SIDES, engine_bar, engine_quote
+from grid.node.links import LocalLink
+from grid.node.strategy import AgentStrategy
+from grid.transcript import Transcript, columns_of
+
+
+class Order(NamedTuple):
+    """An order as it left the strategy."""
+
+    client_order_id: str
+    side: str
+    qty: float
+
+
+class Filled(NamedTuple):
+    """A fill, without what is of one run alone: times and trade ids."""
+
+    client_order_id: str
+    side: str
+    qty: float
+    px: float
+    commission: float
+
+
+class Rerun(NamedTuple):
+    """What the engine made of a recorded run."""
+
+    orders: list[Order]
+    fills: list[Filled]
+    cash: float
+    position_qty: float
+
+
+def recorded(run: Transcript) -> Rerun:
+    """Return what the recording says, in the same form."""
+    first: dict[str, Order] = {}
+    for update in run.orders:
+        order = Order(update.client_order_id, update.side, update.qty)
+        first.setdefault(update.client_order_id, order)
+    fills = [Filled(f.client_order_id, f.side, f.qty, f.px, f.commission) for f in run.fills]
+    cash = run.spec.capital
+    for f in run.fills:
+        signed = f.qty if f.side == "BUY" else -f.qty
+        cash -= signed * f.px * run.instrument.multiplier + f.commission
+    position = run.fills[-1].position_qty if run.fills else 0.0
+    return Rerun(list(first.values()), fills, cash, position)
+
+
+def rerun(run: Transcript) -> Rerun:
+    """Run the recorded market through the backtest engine with the recorded decisions.
+
+    Raises:
+        EngineError: the strategy failed in it.
+    """
+    link = _Scripted(run)
+    engine, strategy = build(run.spec, run.instrument, run.venue, link)
+    try:
+        engine.add_data(_engine_data(run), validate=False)
+        engine.run()
+    finally:
+        engine.dispose()
+    if link.error is not None:
+        raise EngineError(f"the strategy failed in the replay: {link.error}") from link.error
+    ledger = strategy.ledger
+    return Rerun(link.orders, link.fills, ledger.cash, ledger.position_qty)
+
+
+def dataset_of(run: Transcript, name: str = "session") -> Dataset:
+    """Return the rows of a run as a dataset in memory.
+
+    Raises:
+        SessionError: there are none, or the recording lacks some.
+    """
+    rows = run.rows
+    if not rows:
+        raise SessionError("the session holds no rows")
+    spec = run.spec
+    kind: Any = "bars" if spec.rows == "bar" else "quotes"
+    columns = columns_of(rows)
+    manifest = Manifest(
+        name=name,
+        kind=kind,
+        instrument=run.instrument,
+        rows=len(rows),
+        start_ns=rows[0].ts_event_ns,
+        end_ns=rows[-1].ts_event_ns,
+        fingerprint=fingerprint(kind, run.instrument, spec.bar, columns),
+        quality=Quality(rows_read=len(rows)),
+        source=f"session of {run.info.strategy_id}, epoch {run.info.epoch}",
+        bar=spec.bar,
+        interval_ns=run.info.interval_ns,
+    )
+    return Dataset(Path(name), manifest, columns)
+
+
+class EnvStep(NamedTuple):
+    """One decision as the env shows it."""
+
+    seq: int
+    obs: bytes
+    equity: float
+
+
+def as_env(run: Transcript) -> tuple[list[EnvStep], list[Filled]]:
+    """Play the recorded targets in a `TradingEnv` over the recorded rows.
+
+    Returns the observation at every decision that the env can make one for, and all fills; their
+    order ids are the env's own and left out.
+    """
+    dataset = dataset_of(run)
+    history = sum(row.history for row in run.rows)
+    env = TradingEnv(dataset, run.spec, run.venue, rows=(history, dataset.manifest.rows))
+    try:
+        return _play(env, run, history)
+    finally:
+        env.close()
+
+
+def _play(env: TradingEnv, run: Transcript, history: int) -> tuple[list[EnvStep], list[Filled]]:
+    every = run.spec.every
+    short = max(0, env.pipeline.warmup - 1 - history)
+    seq = 1 + -(-short // every)  # the first decision whose window is whole
+    obs, info = env.reset(options={"row": history + (seq - 1) * every})
+    steps = [EnvStep(seq, obs.astype("<f4").tobytes(), info["equity"])]
+    fills: list[Filled] = []
+    over = False
+    while not over and seq in run.outcomes:
+        obs, _, terminated, truncated, info = env.step(_action(run, run.outcomes[seq].target))
+        over = terminated or truncated
+        seq += 1
+        steps.append(EnvStep(seq, obs.astype("<f4").tobytes(), info["equity"]))
+        for fill in info["fills"]:
+            side = "BUY" if fill.signed_qty > 0 else "SELL"
+            fills.append(Filled("", side, abs(fill.signed_qty), fill.px, fill.commission))
+    return steps, fills
+
+
+def _action(run: Transcript, target: float) -> Any:
+    rule = run.spec.target
+    if rule.kind == "discrete":
+        return rule.levels.index(target)
+    return np.array([target])
+
+
+class _Scripted(LocalLink):
+    """Repeats the recorded decisions and keeps the orders and fills."""
+
+    def __init__(self, run: Transcript) -> None:
+        super().__init__(self._repeat, run.spec.every)
+        self.orders: list[Order] = []
+        self.fills: list[Filled] = []
+        self._script = self._targets(run)
+
+    def start(self, strategy: AgentStrategy) -> None:
+        """Look at each order on its way out."""
+        super().start(strategy)
+        submit = strategy.dispatch
+
+        def dispatch(order: Any) -> None:
+            qty = float(order.quantity)
+            self.orders.append(Order(str(order.client_order_id), SIDES[order.side], qty))
+            submit(order)
+
+        strategy.dispatch = dispatch
+
+    def filled(self, signed_qty: float, px: float, commission: float, event: Any) -> None:
+        """Keep the fill."""
+        side = SIDES[event.order_side]
+        self.fills.append(Filled(str(event.client_order_id), side, abs(signed_qty), px, commission))
+
+    def _repeat(self, strategy: AgentStrategy) -> None:
+        target, order_id = next(self._script)
+        if target is not None:
+            strategy.move_to(target, order_id)
+
+    @staticmethod
+    def _targets(run: Transcript) -> Iterator[tuple[float | None, str]]:
+        ids = {
+            a.answer.decision_seq: f"{a.action.agent_id}-{a.action.lease}-{a.action.action_seq}"
+            for a in run.acted
+            if a.answer.status == "accepted"
+        }
+        seq = 0
+        while True:
+            seq += 1
+            outcome = run.outcomes.get(seq)
+            fallback = f"fallback-{run.info.epoch}-{seq}"
+            if outcome is None or (outcome.how == "fallback" and run.info.fallback == "hold"):
+                yield None, fallback
+            else:
+                yield outcome.target, ids.get(seq, fallback)
+
+
+def _engine_data(run: Transcript) -> list[Any]:
+    instrument = run.instrument
+    precisions = (instrument.price_precision, instrument.size_precision)
+    instrument_id = InstrumentId.from_str(instrument.id)
+    bars = BarType.from_str(run.spec.bar_type) if run.spec.rows == "bar" else None
+    data: list[Any] = []
+    for event in run.market:
+        if event.history:
+            continue
+        if isinstance(event, wire.Quote):
+            data.append(engine_quote(event, instrument_id, precisions))
+        elif bars is not None:
+            data.append(engine_bar(event, bars, precisions))
+    return data

@@ -1,0 +1,148 @@
+"""What a session says of one strategy in one epoch: rows, decisions, actions, orders, fills."""
+
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from grid import wire
+from grid.dataset import FIELDS, Columns
+from grid.errors import ProtocolError, SessionError
+from grid.instrument import Instrument
+from grid.session import Session
+from grid.spec import Spec
+from grid.venue import Venue
+
+type Row = wire.Bar | wire.Quote
+
+
+@dataclass
+class Transcript:
+    """One run of a node, as recorded, in the order in which things were published.
+
+    Attributes:
+        info: who traded what, and how.
+        market: events of the node's market streams; history first.
+        decisions: by sequence.
+        published_ns: when each decision was published, UNIX ns, by sequence.
+        outcomes: by decision.
+        joined: every welcome of an agent.
+        acted: every action with its answer.
+        orders: every change of an order.
+        fills: every fill.
+        ended: whether the feed had come to its end.
+        missing: events of this node that the recording lacks.
+    """
+
+    info: wire.StrategyInfo
+    market: list[Row] = field(default_factory=list)
+    decisions: dict[int, wire.Decision] = field(default_factory=dict)
+    published_ns: dict[int, int] = field(default_factory=dict)
+    outcomes: dict[int, wire.Outcome] = field(default_factory=dict)
+    joined: list[wire.Joined] = field(default_factory=list)
+    acted: list[wire.Acted] = field(default_factory=list)
+    orders: list[wire.OrderUpdate] = field(default_factory=list)
+    fills: list[wire.Fill] = field(default_factory=list)
+    ended: bool = False
+    missing: int = 0
+
+    def __post_init__(self) -> None:
+        self.spec = msgspec.json.decode(self.info.spec, type=Spec)
+        self.instrument: Instrument = msgspec.json.decode(self.info.instrument, type=Instrument)
+        self.venue = msgspec.json.decode(self.info.venue, type=Venue)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The events that features are computed on, history included."""
+        wanted = wire.Bar if self.spec.rows == "bar" else wire.Quote
+        return [event for event in self.market if isinstance(event, wanted)]
+
+    @property
+    def agents(self) -> list[str]:
+        """Ids of the agents that acted, the champion first."""
+        champions = {o.agent_id for o in self.outcomes.values() if o.how == "action"}
+        found = {a.action.agent_id for a in self.acted}
+        return sorted(found, key=lambda agent: (agent not in champions, agent))
+
+    def actions_of(self, agent_id: str) -> dict[int, wire.Action]:
+        """Return the first action of an agent on each decision, whatever became of it."""
+        found: dict[int, wire.Action] = {}
+        for acted in self.acted:
+            if acted.action.agent_id == agent_id:
+                found.setdefault(acted.action.decision_seq, acted.action)
+        return found
+
+    def policy_of(self, agent_id: str) -> str:
+        """Return the digest of the agent's checkpoint, or baseline:NAME; empty if unknown."""
+        found = [j.policy for j in self.joined if j.agent_id == agent_id]
+        return found[-1] if found else ""
+
+    def latencies_us(self, agent_id: str) -> list[float]:
+        """Return the times from a decision's publication to the arrival of its action."""
+        return [
+            (a.ts_recv_ns - self.published_ns[a.action.decision_seq]) / 1e3
+            for a in self.acted
+            if a.action.agent_id == agent_id and a.action.decision_seq in self.published_ns
+        ]
+
+    def take(self, event: wire.Event, published_ns: int) -> None:
+        """Take the next event of this run."""
+        match event:
+            case wire.Bar() | wire.Quote():
+                self.market.append(event)
+            case wire.Decision():
+                self.decisions[event.seq] = event
+                self.published_ns[event.seq] = published_ns
+            case wire.Outcome():
+                self.outcomes[event.decision_seq] = event
+            case wire.Joined():
+                self.joined.append(event)
+            case wire.Acted():
+                self.acted.append(event)
+            case wire.OrderUpdate():
+                self.orders.append(event)
+            case wire.Fill():
+                self.fills.append(event)
+            case wire.EndOfData():
+                self.ended = True
+            case wire.StrategyInfo() | wire.Heartbeat():
+                pass
+
+
+def read(session: Session) -> list[Transcript]:
+    """Return the runs of all strategies in a session, oldest first.
+
+    Raises:
+        SessionError: no strategy introduced itself in it.
+    """
+    runs: dict[tuple[str, int], Transcript] = {}
+    last: dict[tuple[str, int, str], int] = {}
+    for topic, envelope, _ in session:
+        if not topic.startswith(("md.", "decision.", "exec.")):
+            continue
+        try:
+            event = wire.event(envelope)
+        except ProtocolError:
+            continue  # of a kind that only later versions know
+        key = (envelope.source, envelope.epoch)
+        if isinstance(event, wire.StrategyInfo):
+            runs.setdefault(key, Transcript(event))
+        run = runs.get(key)
+        if run is None:
+            continue  # a node introduces itself before all else; this one's beginning is missing
+        stream = (*key, topic)
+        run.missing += max(0, envelope.seq - last.get(stream, 0) - 1)
+        last[stream] = envelope.seq
+        run.take(event, envelope.ts_pub_ns)
+    if not runs:
+        raise SessionError(f"{session.path}: no strategy introduced itself in this session")
+    return list(runs.values())
+
+
+def columns_of(rows: list[Row]) -> Columns:
+    """Return bars or quotes, in order, as a dataset's columns."""
+    kind = "bars" if rows and isinstance(rows[0], wire.Bar) else "quotes"
+    columns: Columns = {"ts_event": np.array([row.ts_event_ns for row in rows], dtype=np.int64)}
+    for name in FIELDS[kind][1:]:
+        columns[name] = np.array([getattr(row, name) for row in rows], dtype=np.float64)
+    return columns
