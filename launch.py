@@ -109,10 +109,9 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from agents.report import write_report
-
     from agents.checkpoint import Checkpoint
     from agents.evaluation import evaluate
+    from agents.report import write_report
     from agents.scorecard import render
 
     home = Home(args.home)
@@ -146,7 +145,12 @@ def _up(args: argparse.Namespace) -> int:
     config = load(args.config, GridConfig, args.set)
     check(config, home)
     specs = processes(config, COMMAND, args.config, home, args.set)
-    return supervisor.run(config, specs, home, lambda notice: print(notice.kind, notice.name, notice.detail, notice.log, flush=True))
+    return supervisor.run(
+        config,
+        specs,
+        home,
+        lambda notice: print(notice.kind, notice.name, notice.detail, notice.log, flush=True),
+    )
 
 
 def _broker(args: argparse.Namespace) -> None:
@@ -239,7 +243,6 @@ def _sessions_info(args: argparse.Namespace) -> None:
 
 def _sessions_export(args: argparse.Namespace) -> None:
     from agents.replaying import export
-
     from envs.data.show import describe
     from grid.dataset import Dataset
 
@@ -249,18 +252,20 @@ def _sessions_export(args: argparse.Namespace) -> None:
 
 
 def _replay(args: argparse.Namespace) -> None:
-    from agents import replaying
+    from agents import parity, replaying
+    from grid.config import load
+    from grid.topology import GridConfig
 
+    home = Home(args.home)
     if args.to == "bus":
-        from agents.grids import bus_of
-
-        replaying.to_bus(
-            _session(args), bus_of(args.config, Home(args.home)), speed=args.speed, step=args.step,
-            agent=args.agent, home=Home(args.home), config=args.config,
-        )  # fmt: skip
+        bus = load(args.config, GridConfig).bus if args.config else None
+        result = replaying.to_bus(
+            _session(args), home, addresses=bus, speed=args.speed, step=args.step, agent=args.agent
+        )
+        print(replaying.render(result))
         return
-    checks = replaying.to_engine(_session(args), Home(args.home), agent=args.agent)
-    print(replaying.render(checks))
+    checks = replaying.to_engine(_session(args), home, args.agent)
+    print(parity.render(checks))
     if not all(check.equal for check in checks):
         raise ParityError("the replay differs from the recording")
 
@@ -300,14 +305,24 @@ def _parser() -> argparse.ArgumentParser:
     _grid_parsers(commands)
     _session_parsers(commands)
 
-    bench = _add(commands, "bench", _bench, "measure against a baseline in the same run",
-                 "argonaut bench env --json")  # fmt: skip
+    bench = _add(
+        commands,
+        "bench",
+        _bench,
+        "measure against a baseline in the same run",
+        "argonaut bench env --json",
+    )
     bench.add_argument(
         "bench", choices=("env", "bus", "decision", "replay"), help="what to measure"
     )
     bench.add_argument("--json", action="store_true", help="print one JSON object")
-    demo = _add(commands, "demo", _demo, "the whole circle on real data, in under five minutes",
-                "argonaut demo")  # fmt: skip
+    demo = _add(
+        commands,
+        "demo",
+        _demo,
+        "the whole circle on real data, in under five minutes",
+        "argonaut demo",
+    )
     demo.add_argument(
         "--short", action="store_true", help="train and trade less, for a quick check"
     )
@@ -318,35 +333,70 @@ def _data_parser(commands: Any) -> None:
     data = commands.add_parser("data", help="import, list and describe market data")
     verbs = data.add_subparsers(metavar="VERB", required=True)
 
-    add = _add(verbs, "import", _data_import, "a CSV or Parquet file becomes a dataset",
-               "argonaut data import eurusd.csv --instrument configs/instruments/eurusd.toml "
-               "--bar 1-HOUR-ASK --timestamp open")  # fmt: skip
+    add = _add(
+        verbs,
+        "import",
+        _data_import,
+        "a CSV or Parquet file becomes a dataset",
+        "argonaut data import eurusd.csv --instrument configs/instruments/eurusd.toml "
+        "--bar 1-HOUR-ASK --timestamp open",
+    )
     add.add_argument("file", type=Path, help="CSV or Parquet, with a header")
     add.add_argument("--instrument", type=Path, required=True, help="TOML file, what is traded")
     add.add_argument("--name", help="of the dataset (default: the file's name)")
-    add.add_argument("--kind", choices=("bars", "quotes", "trades"), default="bars",
-                     help="what a row is (default: %(default)s)")  # fmt: skip
-    add.add_argument("--bar", help="step and price, as in 1-HOUR-ASK (default: step from the data, "
-                     "price LAST)")  # fmt: skip
-    add.add_argument("--timestamp", choices=("open", "close"), default="close",
-                     help="which end of a bar its time marks (default: %(default)s)")  # fmt: skip
+    add.add_argument(
+        "--kind",
+        choices=("bars", "quotes", "trades"),
+        default="bars",
+        help="what a row is (default: %(default)s)",
+    )
+    add.add_argument(
+        "--bar", help="step and price, as in 1-HOUR-ASK (default: step from the data, price LAST)"
+    )
+    add.add_argument(
+        "--timestamp",
+        choices=("open", "close"),
+        default="close",
+        help="which end of a bar its time marks (default: %(default)s)",
+    )
     add.add_argument("--time-format", help="as for strptime (default: ISO or epoch, found out)")
-    add.add_argument("--columns", default="", metavar="FIELD=NAME,...",
-                     help="names of columns that are not found by themselves")  # fmt: skip
-    add.add_argument("--repair", action="store_true",
-                     help="drop, sort and round bad rows and count them, instead of refusing")  # fmt: skip
+    add.add_argument(
+        "--columns",
+        default="",
+        metavar="FIELD=NAME,...",
+        help="names of columns that are not found by themselves",
+    )
+    add.add_argument(
+        "--repair",
+        action="store_true",
+        help="drop, sort and round bad rows and count them, instead of refusing",
+    )
     add.add_argument("--replace", action="store_true", help="replace a dataset of that name")
 
     _add(verbs, "list", _data_list, "the datasets there are", "argonaut data list")
-    info = _add(verbs, "info", _data_info, "one dataset: range, quality, fingerprint",
-                "argonaut data info eurusd-1h-2017 --verify")  # fmt: skip
+    info = _add(
+        verbs,
+        "info",
+        _data_info,
+        "one dataset: range, quality, fingerprint",
+        "argonaut data info eurusd-1h-2017 --verify",
+    )
     info.add_argument("name", help="of the dataset")
     info.add_argument("--verify", action="store_true", help="compute the fingerprint again")
-    _add(verbs, "demo", _data_demo, "import the real hourly EUR/USD bars of the demo",
-         "argonaut data demo")  # fmt: skip
-    synthetic = _add(verbs, "synthetic", _data_synthetic,
-                     "a market with a known best policy, or a random walk",
-                     "argonaut data synthetic signal --name planted --rows 120000")  # fmt: skip
+    _add(
+        verbs,
+        "demo",
+        _data_demo,
+        "import the real hourly EUR/USD bars of the demo",
+        "argonaut data demo",
+    )
+    synthetic = _add(
+        verbs,
+        "synthetic",
+        _data_synthetic,
+        "a market with a known best policy, or a random walk",
+        "argonaut data synthetic signal --name planted --rows 120000",
+    )
     synthetic.add_argument("kind", choices=("signal", "walk"), help="what it holds")
     synthetic.add_argument("--name", required=True, help="of the dataset")
     synthetic.add_argument("--rows", type=int, default=120_000, help="bars (default: %(default)s)")
@@ -357,32 +407,52 @@ def _data_parser(commands: Any) -> None:
 
 
 def _learning_parsers(commands: Any) -> None:
-    train = _add(commands, "train", _train, "train an agent as a TOML file says",
-                 "argonaut train configs/train/eurusd-ppo.toml --set run.total_steps=20480")  # fmt: skip
+    train = _add(
+        commands,
+        "train",
+        _train,
+        "train an agent as a TOML file says",
+        "argonaut train configs/train/eurusd-ppo.toml --set run.total_steps=20480",
+    )
     train.add_argument("config", type=Path, help="TOML file of the run")
     _set(train)
     train.add_argument("--resume", action="store_true", help="go on with a run of that name")
     train.add_argument("--replace", action="store_true", help="begin a run of that name anew")
     train.add_argument("--quiet", action="store_true", help="no progress bar")
 
-    judge = _add(commands, "evaluate", _evaluate, "a checkpoint beside baselines, on held-out time",
-                 "argonaut evaluate .argonaut/runs/eurusd-ppo")  # fmt: skip
+    judge = _add(
+        commands,
+        "evaluate",
+        _evaluate,
+        "a checkpoint beside baselines, on held-out time",
+        "argonaut evaluate .argonaut/runs/eurusd-ppo",
+    )
     judge.add_argument("checkpoint", type=Path, help="a checkpoint, or a run for its latest")
-    judge.add_argument("--rows", choices=("test", "train"), default="test",
-                       help="range of the run's config (default: %(default)s)")  # fmt: skip
+    judge.add_argument(
+        "--rows",
+        choices=("test", "train"),
+        default="test",
+        help="range of the run's config (default: %(default)s)",
+    )
     judge.add_argument("--start", help="ISO date or time, in place of --rows")
     judge.add_argument("--end", help="ISO date or time, not included")
     judge.add_argument("--seed", type=int, default=0, help="of the random baseline")
     judge.add_argument("--out", type=Path, help="folder for results (default: in HOME/reports)")
 
-    show = _add(commands, "checkpoint", _checkpoint, "verify and describe a checkpoint",
-                "argonaut checkpoint .argonaut/runs/eurusd-ppo")  # fmt: skip
+    show = _add(
+        commands,
+        "checkpoint",
+        _checkpoint,
+        "verify and describe a checkpoint",
+        "argonaut checkpoint .argonaut/runs/eurusd-ppo",
+    )
     show.add_argument("checkpoint", type=Path, help="a checkpoint, or a run for its latest")
 
 
 def _grid_parsers(commands: Any) -> None:
-    up = _add(commands, "up", _up, "start a whole grid and watch over it",
-              "argonaut up configs/grid.toml")  # fmt: skip
+    up = _add(
+        commands, "up", _up, "start a whole grid and watch over it", "argonaut up configs/grid.toml"
+    )
     up.add_argument("config", type=Path, help="TOML file of the grid")
     _set(up)
     children: tuple[tuple[str, str, Run, str], ...] = (
@@ -394,8 +464,13 @@ def _grid_parsers(commands: Any) -> None:
     )
     for command, name, run, what in children:
         more = " --id alpha" if command == "agent" else ""
-        child = _add(commands, command, run, f"{what} (one process of a grid)",
-                     f"argonaut {command} --config configs/grid.toml{more}")  # fmt: skip
+        child = _add(
+            commands,
+            command,
+            run,
+            f"{what} (one process of a grid)",
+            f"argonaut {command} --config configs/grid.toml{more}",
+        )
         child.add_argument("--config", type=Path, required=True, help="TOML file of the grid")
         child.add_argument("--name", default=name, help="of the process (default: %(default)s)")
         _set(child)
@@ -403,8 +478,13 @@ def _grid_parsers(commands: Any) -> None:
         if command == "agent":
             child.add_argument("--id", required=True, help="which agent of the config")
 
-    status = _add(commands, "status", _status, "processes, rates, gaps, positions of running grids",
-                  "argonaut status")  # fmt: skip
+    status = _add(
+        commands,
+        "status",
+        _status,
+        "processes, rates, gaps, positions of running grids",
+        "argonaut status",
+    )
     status.add_argument("--config", type=Path, help="a grid that no supervisor here has started")
     status.add_argument(
         "--seconds", type=float, default=2.5, help="to listen (default: %(default)s)"
@@ -415,43 +495,78 @@ def _session_parsers(commands: Any) -> None:
     sessions = commands.add_parser("sessions", help="list, describe and export recorded sessions")
     verbs = sessions.add_subparsers(metavar="VERB", required=True)
     _add(verbs, "list", _sessions_list, "the sessions there are", "argonaut sessions list")
-    info = _add(verbs, "info", _sessions_info, "one session: what it holds, what is not whole",
-                "argonaut sessions info latest")  # fmt: skip
-    export = _add(verbs, "export", _sessions_export, "a session's market data becomes a dataset",
-                  "argonaut sessions export latest --name replayed")  # fmt: skip
+    info = _add(
+        verbs,
+        "info",
+        _sessions_info,
+        "one session: what it holds, what is not whole",
+        "argonaut sessions info latest",
+    )
+    export = _add(
+        verbs,
+        "export",
+        _sessions_export,
+        "a session's market data becomes a dataset",
+        "argonaut sessions export latest --name replayed",
+    )
     export.add_argument("--name", required=True, help="of the dataset")
     export.add_argument("--replace", action="store_true", help="replace a dataset of that name")
-    replay = _add(commands, "replay", _replay,
-                  "a session through the engine again, or back to the bus",
-                  "argonaut replay latest    or    argonaut replay latest --to bus --speed 100")  # fmt: skip
+    replay = _add(
+        commands,
+        "replay",
+        _replay,
+        "a session through the engine again, or back to the bus",
+        "argonaut replay latest    or    argonaut replay latest --to bus --speed 100",
+    )
     for parser in (info, export, replay):
         parser.add_argument("session", help="id, folder, file, or `latest`")
-    replay.add_argument("--to", choices=("engine", "bus"), default="engine",
-                        help="engine: compare observations, actions, orders and fills with the "
-                        "recording; bus: play it to agents and dashboards")  # fmt: skip
+    replay.add_argument(
+        "--to",
+        choices=("engine", "bus"),
+        default="engine",
+        help="engine: compare observations, actions, orders and fills with the "
+        "recording; bus: play it to agents and dashboards",
+    )
     replay.add_argument(
         "--agent", help="a checkpoint or baseline:NAME in place of the recorded one"
     )
-    replay.add_argument("--speed", type=float, default=1.0,
-                        help="to the bus: times real time; 0 is as fast as possible")  # fmt: skip
+    replay.add_argument(
+        "--speed",
+        type=float,
+        default=1.0,
+        help="to the bus: times real time; 0 is as fast as possible",
+    )
     replay.add_argument("--step", action="store_true", help="to the bus: a decision each Enter")
-    replay.add_argument("--config", type=Path, help="to the bus: grid whose broker runs already "
-                        "(default: a broker of its own)")  # fmt: skip
+    replay.add_argument(
+        "--config",
+        type=Path,
+        help="to the bus: grid whose broker runs already (default: a broker of its own)",
+    )
 
 
 def _add(commands: Any, name: str, run: Run, what: str, example: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=what, description=what[0].upper() + what[1:] + ".", epilog=f"example: {example}"
     )
-    parser.add_argument("--home", type=Path, default=DEFAULT, metavar="FOLDER",
-                        help="of datasets, runs and sessions (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--home",
+        type=Path,
+        default=DEFAULT,
+        metavar="FOLDER",
+        help="of datasets, runs and sessions (default: %(default)s)",
+    )
     parser.set_defaults(run=run)
     return parser
 
 
 def _set(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                        help="override a key of the file, as in run.total_steps=20480")  # fmt: skip
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a key of the file, as in run.total_steps=20480",
+    )
 
 
 def _mapping(text: str) -> dict[str, str]:

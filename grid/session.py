@@ -191,6 +191,22 @@ def info(path: Path) -> str:
     return "\n".join(lines)
 
 
+def find(sessions: Path, name: str) -> Path:
+    """Return the session called `name`: an id in `sessions`, a path, or `latest`.
+
+    Raises:
+        SessionError: there is none; the message lists those there are.
+    """
+    known = sorted(p.name for p in sessions.glob("*") if (p / MANIFEST).is_file())
+    if name == "latest" and known:
+        return sessions / known[-1]
+    for path in (sessions / name, Path(name)):
+        if path.exists():
+            return path
+    there = ", ".join(known[-5:]) or "none yet"
+    raise SessionError(f"no session {name!r} in {sessions}; the newest are: {there}")
+
+
 def table(sessions: Path) -> str:
     """Return a table of the sessions in a folder, oldest first, without reading their events."""
     lines = [f"{'session':<32} {'state':<12} {'seconds':>9} {'events':>12} {'bytes':>14}"]

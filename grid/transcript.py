@@ -22,6 +22,7 @@ class Transcript:
 
     Attributes:
         info: who traded what, and how.
+        events: everything, each with the time of its publication, UNIX ns.
         market: events of the node's market streams; history first.
         decisions: by sequence.
         published_ns: when each decision was published, UNIX ns, by sequence.
@@ -35,6 +36,7 @@ class Transcript:
     """
 
     info: wire.StrategyInfo
+    events: list[tuple[int, wire.Event]] = field(default_factory=list)
     market: list[Row] = field(default_factory=list)
     decisions: dict[int, wire.Decision] = field(default_factory=dict)
     published_ns: dict[int, int] = field(default_factory=dict)
@@ -87,6 +89,7 @@ class Transcript:
 
     def take(self, event: wire.Event, published_ns: int) -> None:
         """Take the next event of this run."""
+        self.events.append((published_ns, event))
         match event:
             case wire.Bar() | wire.Quote():
                 self.market.append(event)

@@ -1,0 +1,229 @@
+"""A recorded session again: through the engine, back to the bus, or out as a dataset."""
+
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+from tqdm import tqdm
+
+from agents import parity, worker
+from agents.parity import Check
+from agents.policy import Policy, load_policy
+from agents.seat import Seat
+from envs import rerun
+from envs.data.read import Rows
+from envs.data.write import write
+from grid import broker, transcript, wire
+from grid.bus import Addresses, Publisher, Responder, new_context, wait_until_flowing
+from grid.dataset import Manifest
+from grid.epoch import next_epoch
+from grid.errors import BusError, SessionError
+from grid.home import Home
+from grid.process import Lifeline
+from grid.replayer import Replayed, Replayer
+from grid.session import Session
+from grid.transcript import Transcript, columns_of
+
+_FLOW_TIMEOUT_S: Final = 20.0
+_JOIN_TIMEOUT_S: Final = 30.0
+_TTL_S: Final = 5.0
+_NAME: Final = "replayer"
+
+
+def to_engine(path: Path, home: Home, agent: str = "") -> list[Check]:
+    """Run a session through the engine again and compare it with the recording.
+
+    Args:
+        path: of the session.
+        home: where the checkpoints are.
+        agent: a checkpoint or baseline:NAME to ask in place of the recorded champion; its answers
+            are counted, not required to be the same.
+
+    Raises:
+        SessionError: the session holds no run, or is not readable.
+    """
+    session = Session.open(path)
+    runs = transcript.read(session)
+    checks: list[Check] = []
+    for run in runs:
+        if not run.decisions:
+            continue
+        checks += parity.compare(run, home)
+        if agent:
+            checks.append(_agreement(run, agent))
+    if not checks:
+        raise SessionError(f"{path}: no decision was taken in this session")
+    if session.damage:
+        checks.append(Check("recording: undamaged", False, session.damage))
+    return checks
+
+
+def to_bus(
+    path: Path,
+    home: Home,
+    *,
+    addresses: Addresses | None = None,
+    speed: float = 1.0,
+    step: bool = False,
+    agent: str = "",
+) -> Replayed:
+    """Play a session's newest run to the bus.
+
+    Args:
+        path: of the session.
+        home: for epochs and checkpoints.
+        addresses: of a grid whose broker runs; None to run one here.
+        speed: times real time; 0 is as fast as possible.
+        step: wait for Enter before each decision.
+        agent: a checkpoint or baseline:NAME that answers in the recorded champion's place; by
+            default the recorded champion's own policy, if its checkpoint is here.
+
+    Raises:
+        BusError: the broker does not answer, or the agent does not join.
+        SessionError: the session holds no run.
+    """
+    run = transcript.read(Session.open(path))[-1]
+    policy = load_policy(agent, run.spec) if agent else _recorded_policy(run, home)
+    with TemporaryDirectory(prefix="argonaut-") as folder, _Threads() as threads:
+        if addresses is None:
+            addresses = Addresses.ipc(Path(folder))
+            bus, epoch = addresses, next_epoch(home.epochs, "broker")
+            threads.start(lambda life: broker.run(bus, life, epoch=epoch))
+        context = new_context()
+        publisher = Publisher(
+            context, addresses.events_in, _NAME, next_epoch(home.epochs, _NAME), role="replayer",
+            wait_s=1.0,
+        )  # fmt: skip
+        responder = Responder(context, addresses.strategies)
+        try:
+            wait_until_flowing(context, addresses, publisher, _FLOW_TIMEOUT_S)
+            champion = "replayed" if policy is not None else ""
+            replayer = Replayer(run, publisher, responder, champion=champion, ttl_s=_TTL_S)
+            if policy is not None:
+                seat = Seat(champion, run.info.strategy_id, "champion", policy)
+                bus = addresses
+                threads.start(
+                    lambda life: worker.run(seat, "agent-replayed", bus, home.epochs, life)
+                )
+                if not replayer.wait_for_champion(_JOIN_TIMEOUT_S):
+                    raise BusError(f"the agent did not join within {_JOIN_TIMEOUT_S:g} s")
+            return _play(replayer, run, speed, step)
+        finally:
+            responder.close()
+            publisher.close()
+            context.destroy(linger=500)
+
+
+def export(path: Path, name: str, home: Home, *, replace: bool = False) -> Manifest:
+    """Write the rows of a session's newest run as a dataset.
+
+    Raises:
+        DataError: a dataset of that name is there already.
+        SessionError: the session holds no rows.
+    """
+    run = transcript.read(Session.open(path))[-1]
+    m = rerun.dataset_of(run, name).manifest
+    return write(
+        Rows(columns_of(run.rows), m.quality, m.bar, m.interval_ns),
+        m.instrument,
+        kind=m.kind,
+        name=name,
+        datasets=home.datasets,
+        source=f"{path.name}: {m.source}",
+        replace=replace,
+    )
+
+
+def render(result: Replayed) -> str:
+    """Return what a replay to the bus found, for people."""
+    rate = result.events / result.seconds if result.seconds else 0.0
+    lines = [
+        f"{result.events} events in {result.seconds:.2f} s, {rate:,.0f} a second, "
+        f"{result.decisions} decisions"
+    ]
+    if result.answered:
+        lines.append(f"{result.answered} answered in time, {result.equal} with the recorded target")
+    if result.late_s > 0.01:
+        lines.append(f"up to {result.late_s * 1e3:.0f} ms behind the recorded times")
+    return "\n".join(lines)
+
+
+def _play(replayer: Replayer, run: Transcript, speed: float, step: bool) -> Replayed:
+    began_ns = run.events[0][0] if run.events else 0
+
+    def due_s(published_ns: int) -> float:
+        return (published_ns - began_ns) / 1e9 / speed
+
+    with tqdm(total=len(run.events), unit=" events", leave=False) as bar:
+        return replayer.play(
+            None if step or speed <= 0.0 else due_s,
+            _ask_person if step else lambda decision: True,
+            lambda events: _advance(bar, events),
+        )
+
+
+def _advance(bar: "tqdm[Any]", events: int) -> None:
+    bar.update(events - bar.n)
+
+
+def _ask_person(decision: wire.Decision) -> bool:
+    account = decision.account
+    print(
+        f"decision {decision.seq}: mark {account.mark_px}, position {account.position_qty:g}, "
+        f"equity {account.equity:,.2f}; Enter goes on, q ends ",
+        end="",
+        flush=True,
+    )
+    line = sys.stdin.readline()
+    return bool(line) and line.strip() != "q"
+
+
+def _agreement(run: Transcript, agent: str) -> Check:
+    policy = load_policy(agent, run.spec)
+    seen = parity.observations(run)
+    same = sum(
+        policy.act(np.frombuffer(obs, dtype="<f4")) == run.outcomes[seq].target
+        for seq, obs in seen.items()
+        if seq in run.outcomes
+    )
+    return Check(f"asked instead: {agent}", True, f"agrees on {same} of {len(seen)} decisions")
+
+
+def _recorded_policy(run: Transcript, home: Home) -> Policy | None:
+    if not run.agents:
+        return None
+    return parity.find_policy(run, run.agents[0], home)
+
+
+class _Threads:
+    """Parts of a grid on threads of this process, each with a lifeline of its own."""
+
+    def __init__(self) -> None:
+        self._lives: list[tuple[threading.Thread, Lifeline]] = []
+        self._errors: list[BaseException] = []
+
+    def __enter__(self) -> "_Threads":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for thread, life in reversed(self._lives):
+            life.end()
+            thread.join(timeout=5.0)
+            life.close()
+
+    def start(self, run: Callable[[Lifeline], None]) -> None:
+        life = Lifeline()
+
+        def guarded() -> None:
+            try:
+                run(life)
+            except BaseException as e:
+                self._errors.append(e)
+
+        thread = threading.Thread(target=guarded, daemon=True)
+        self._lives.append((thread, life))
+        thread.start()

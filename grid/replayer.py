@@ -1,0 +1,205 @@
+"""A recorded run back on the bus: its market, its questions, its fills, with or without agents.
+
+To agents the replayer is the strategy: it welcomes them, publishes rows and decisions, and judges
+their actions by the same gate. Nothing is traded; the account in each decision is the recorded
+one. Everything goes out under an epoch of its own, so nobody takes it for the live run.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from grid import wire
+from grid.bus import Publisher, Responder, wait
+from grid.node.gate import Gate
+from grid.transcript import Transcript
+
+log = logging.getLogger(__name__)
+
+_BEAT_S: Final = 0.5
+_SETTLE_S: Final = 0.05
+_WELCOME_ROWS: Final = 4096  # history for an agent that joins
+
+
+class Replayed(msgspec.Struct, kw_only=True):
+    """What a replay found.
+
+    Attributes:
+        events: published.
+        decisions: asked.
+        answered: by an agent that acts in the recorded champion's place, in time.
+        equal: of those, with the recorded target.
+        statuses: answers given, by status.
+        seconds: it took.
+        late_s: the worst lag behind the schedule.
+    """
+
+    events: int = 0
+    decisions: int = 0
+    answered: int = 0
+    equal: int = 0
+    statuses: Counter[str] = msgspec.field(default_factory=Counter)
+    seconds: float = 0.0
+    late_s: float = 0.0
+
+
+class Replayer:
+    """Plays one recorded run.
+
+    Args:
+        run: what to play.
+        publisher: where to; its epoch is the replay's.
+        responder: for the agents' requests.
+        champion: id of the agent that may answer; empty to wait for nobody.
+        ttl_s: time to answer a decision.
+    """
+
+    def __init__(
+        self,
+        run: Transcript,
+        publisher: Publisher,
+        responder: Responder,
+        *,
+        champion: str,
+        ttl_s: float,
+    ) -> None:
+        self._run = run
+        self._publisher = publisher
+        self._responder = responder
+        self._ttl_s = ttl_s
+        self._strategy_id = run.info.strategy_id
+        self.gate = Gate(self._strategy_id, publisher.epoch, run.spec.digest, champion)
+        self._champion = champion
+        row_kind = "bar" if run.spec.rows == "bar" else "quote"
+        self._row_topic = f"md.{run.spec.instrument_id}.{row_kind}"
+        self._history: list[wire.Bar | wire.Quote] = []
+        self._beat_s = 0.0
+        self.result = Replayed()
+
+    def wait_for_champion(self, timeout_s: float) -> bool:
+        """Serve requests until the champion has joined; say whether it has."""
+        deadline_s = time.monotonic() + timeout_s
+        while not self.gate.has_joined(self._champion) and time.monotonic() < deadline_s:
+            self._serve(_SETTLE_S)
+        return self.gate.has_joined(self._champion)
+
+    def play(
+        self,
+        schedule: Callable[[int], float] | None,
+        before_decision: Callable[[wire.Decision], bool] = lambda decision: True,
+        progress: Callable[[int], None] = lambda events: None,
+    ) -> Replayed:
+        """Publish everything, in the recorded order.
+
+        Args:
+            schedule: time since the beginning, in seconds, at which an event that was published
+                at a time in UNIX ns is due; None for as fast as possible.
+            before_decision: called before each decision; False ends the replay.
+            progress: called with the number of events, now and then.
+        """
+        began_s = time.monotonic()
+        result = self.result
+        for published_ns, event in self._run.events:
+            if schedule is not None:
+                self._wait_until(began_s + schedule(published_ns))
+            if isinstance(event, wire.Decision) and not before_decision(event):
+                break
+            self._publish(event)
+            result.events += 1
+            if result.events % 64 == 0:
+                progress(result.events)
+        result.seconds = time.monotonic() - began_s
+        result.statuses = Counter(self.gate.counts)
+        progress(result.events)
+        return result
+
+    def _publish(self, event: wire.Event) -> None:
+        match event:
+            case wire.Bar() | wire.Quote():
+                kind = "bar" if isinstance(event, wire.Bar) else "quote"
+                topic = f"md.{event.instrument_id}.{kind}"
+                self._publisher.publish(topic, event)
+                if topic == self._row_topic:
+                    self._history.append(event)
+                self._serve(0.0)
+            case wire.Decision():
+                self._ask(event)
+            case wire.Acted() | wire.Joined() | wire.Heartbeat():
+                pass  # of the recorded agents; the present ones speak for themselves
+            case _:
+                renewed = msgspec.structs.replace(event, epoch=self._publisher.epoch)
+                self._publisher.publish(f"exec.{self._strategy_id}", renewed)
+
+    def _ask(self, recorded: wire.Decision) -> None:
+        result, gate = self.result, self.gate
+        result.decisions += 1
+        deadline_ns = time.monotonic_ns() + round(self._ttl_s * 1e9)
+        seq = gate.open(deadline_ns)
+        decision = msgspec.structs.replace(
+            recorded,
+            epoch=self._publisher.epoch,
+            seq=seq,
+            market_seq=self._publisher.high.get(self._row_topic, 0),
+            ttl_ns=round(self._ttl_s * 1e9),
+        )
+        self._publisher.publish(f"decision.{self._strategy_id}", decision)
+        if not self._champion:
+            gate.expire(seq)
+            return
+        while gate.is_open and time.monotonic_ns() < deadline_ns:
+            self._serve((deadline_ns - time.monotonic_ns()) / 1e9)
+        gate.expire(seq)
+
+    def _serve(self, timeout_s: float) -> None:
+        now_s = time.monotonic()
+        if now_s - self._beat_s >= _BEAT_S:
+            self._beat_s = now_s
+            self._responder.register(self._strategy_id, self._publisher.epoch)
+            counters = {"decisions": float(self.gate.decision_seq), **self.gate.counts}
+            self._publisher.heartbeat("replaying", {k: float(v) for k, v in counters.items()})
+        if timeout_s > 0.0:
+            wait((self._responder,), min(timeout_s, _BEAT_S))
+        while (found := self._responder.recv()) is not None:
+            corr, request = found
+            match request:
+                case wire.Hello():
+                    self._responder.reply(corr, self._welcome(request))
+                case wire.Action():
+                    self._judge(corr, request)
+
+    def _welcome(self, hello: wire.Hello) -> wire.Welcome | wire.Refused:
+        granted = self.gate.hello(hello)
+        if isinstance(granted, wire.Refused):
+            return granted
+        lease, is_champion = granted
+        return wire.Welcome(
+            strategy_id=self._strategy_id,
+            agent_id=hello.agent_id,
+            role="champion" if is_champion else "shadow",
+            epoch=self._publisher.epoch,
+            lease=lease,
+            market_source=self._publisher.source,
+            market_epoch=self._publisher.epoch,
+            market_seq=self._publisher.high.get(self._row_topic, 0),
+            history=tuple(self._history[-_WELCOME_ROWS:]),
+        )
+
+    def _judge(self, corr: bytes, action: wire.Action) -> None:
+        answer = self.gate.judge(action, time.monotonic_ns())
+        self._responder.reply(corr, answer)
+        self._publisher.publish(
+            f"exec.{self._strategy_id}", wire.Acted(action, answer, time.time_ns())
+        )
+        if answer.status == "accepted":
+            self.result.answered += 1
+            recorded = self._run.outcomes.get(action.decision_seq)
+            self.result.equal += recorded is not None and recorded.target == action.target
+
+    def _wait_until(self, due_s: float) -> None:
+        while (left_s := due_s - time.monotonic()) > 0.0:
+            self._serve(left_s)
+        self.result.late_s = max(self.result.late_s, -left_s)
