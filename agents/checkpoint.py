@@ -240,7 +240,7 @@ def drop_resume(folder: Path) -> None:
 def save_tensors(tensors: Tensors) -> bytes:
     """Return arrays as the bytes of a safetensors file."""
     content: bytes = safetensors.numpy.save(
-        {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        {name: np.asarray(array, order="C") for name, array in tensors.items()}
     )
     return content
 

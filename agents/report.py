@@ -155,6 +155,8 @@ def _positions(track: Track) -> go.Figure:
         row=2,
         col=1,
     )
+    start, end = _times(track.ts_ns[[0, -1]])
+    figure.update_xaxes(range=[start, end])
     figure.update_yaxes(title_text="price", row=1, col=1)
     figure.update_yaxes(title_text="position, units", row=2, col=1)
     return _styled(figure, 520)
@@ -221,7 +223,7 @@ def _plot(figure: go.Figure) -> str:
     html: str = figure.to_html(
         full_html=False,
         include_plotlyjs=False,
-        config={"displaylogo": False, "responsive": True},
+        config={"displayModeBar": False, "responsive": True},
     )
     return f'<div class="plot">{html}</div>'
 
