@@ -221,6 +221,7 @@ class Subscriber:
         hwm: int = EVENTS_HWM,
     ) -> None:
         self.bad = 0
+        self._timeout_s = -1.0
         self.socket = new_socket(context, zmq.SUB)
         self.socket.set(zmq.RCVHWM, hwm)
         self.socket.set(zmq.SNDHWM, 0)  # else subscriptions beyond the first 1,000 are lost
@@ -253,12 +254,13 @@ class Subscriber:
 
     def frame(self, timeout_s: float = 0.0) -> bytes | None:
         """Return the next whole frame, undecoded, or None after `timeout_s`."""
+        if timeout_s != self._timeout_s:
+            self._timeout_s = timeout_s
+            self.socket.set(zmq.RCVTIMEO, _ms(timeout_s))
         try:
-            return self.socket.recv(zmq.NOBLOCK)
+            return self.socket.recv()
         except zmq.Again:
-            if timeout_s <= 0.0 or not self.socket.poll(_ms(timeout_s)):
-                return None
-            return self.frame()
+            return None
 
     def close(self) -> None:
         """Close the socket."""
