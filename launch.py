@@ -4,6 +4,7 @@ Each command imports what it runs when it runs it, so that the light processes s
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -276,17 +277,16 @@ def _replay(args: argparse.Namespace) -> None:
 def _bench(args: argparse.Namespace) -> None:
     from importlib import import_module
 
-    from agents.bench.report import as_json, as_table, result
+    from agents.bench.report import result, table
 
     rows = import_module(f"agents.bench.{args.bench}").run()
-    found = result(args.bench, rows)
-    print(as_json(found) if args.json else as_table(found))
+    print(json.dumps(result(args.bench, rows)) if args.json else table(args.bench, rows))
 
 
 def _demo(args: argparse.Namespace) -> int:
     from agents.demo import demo
 
-    return demo(Home(args.home), COMMAND, short=args.short)
+    return demo(Home(args.home), COMMAND, Path(__file__).parent, short=args.short)
 
 
 # -- parsing ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from nautilus_trader.model import BarType, InstrumentId
 
+from envs.data.check import GAP_INTERVALS, TICK_GAP_NS, gaps
 from envs.engine import build
 from envs.trading import TradingEnv
 from grid import wire
@@ -91,6 +92,8 @@ def dataset_of(run: Transcript, name: str = "session") -> Dataset:
     spec = run.spec
     kind: Any = "bars" if spec.rows == "bar" else "quotes"
     columns = columns_of(rows)
+    longer_than_ns = GAP_INTERVALS * run.info.interval_ns or TICK_GAP_NS
+    count, longest = gaps(columns["ts_event"], longer_than_ns)
     manifest = Manifest(
         name=name,
         kind=kind,
@@ -99,7 +102,7 @@ def dataset_of(run: Transcript, name: str = "session") -> Dataset:
         start_ns=rows[0].ts_event_ns,
         end_ns=rows[-1].ts_event_ns,
         fingerprint=fingerprint(kind, run.instrument, spec.bar, columns),
-        quality=Quality(rows_read=len(rows)),
+        quality=Quality(rows_read=len(rows), gaps=count, longest_gaps=longest),
         source=f"session of {run.info.strategy_id}, epoch {run.info.epoch}",
         bar=spec.bar,
         interval_ns=run.info.interval_ns,
