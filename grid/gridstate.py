@@ -56,7 +56,8 @@ class Claim:
                 who = f" as process {state.pid}" if state else ""
                 raise BusError(f"grid {name!r} runs already{who}: stop it, or choose another name")
             time.sleep(0.01)
-        feed_position(home, name).unlink(missing_ok=True)
+        self._position = feed_position(home, name)
+        self._position.unlink(missing_ok=True)
 
     def write(self, state: GridState) -> None:
         """Replace the state file, whole or not at all."""
@@ -74,6 +75,7 @@ class Claim:
         self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
     ) -> None:
         self._file.unlink(missing_ok=True)
+        self._position.unlink(missing_ok=True)
         os.close(self._lock)
 
 

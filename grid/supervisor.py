@@ -136,7 +136,10 @@ class _Supervisor:
             said = notice.log or "nothing"
             self._last_words = f"{self._children.log_file(notice.name)} ends with:\n{said}"
         log.info("%s %s %s", notice.name, notice.kind, notice.detail)
-        self._on_event(notice)
+        try:
+            self._on_event(notice)
+        except OSError as e:  # a terminal that is gone must not keep the grid from a clean stop
+            log.warning("nobody was told of it: %s", e)
 
     def _write_state(self) -> None:
         children = tuple(

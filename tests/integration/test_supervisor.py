@@ -14,9 +14,10 @@ import msgspec
 import pytest
 
 from grid import gridstate
+from grid.children import Children
 from grid.errors import BusError
 from grid.home import Home
-from grid.lifecycle import Notice, Patience
+from grid.lifecycle import Notice, Patience, ProcessSpec
 
 UP = Path(__file__).parents[1] / "support" / "up.py"
 WAIT_S = 30.0
@@ -31,6 +32,7 @@ class Grid:
         asked = msgspec.json.encode(Patience(**{"backoff_s": 0.05, **patience})).decode()  # type: ignore[arg-type]
         self.popen = subprocess.Popen(
             [sys.executable, str(UP), str(folder), asked, *children],
+            bufsize=0,  # a line in a buffer would be invisible to the selector
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
@@ -167,7 +169,7 @@ def test_supervisor_killed_child_is_started_again(launch: Launch) -> None:
 
 def test_supervisor_hanging_child_is_killed_and_started_again(launch: Launch) -> None:
     grid = launch("node:hang-once")
-    assert "did not beat for 0.5 s" in grid.expect("died", "node").detail
+    assert "did not beat for 1 s" in grid.expect("died", "node").detail
     grid.expect("ready", "node")
     assert len(grid.lives("node")) == 2
     grid.popen.terminate()
@@ -261,16 +263,26 @@ def test_supervisor_child_killed_takes_its_own_children_along(launch: Launch) ->
 
 
 def test_supervisor_stopped_for_a_while_kills_nobody(launch: Launch) -> None:
-    grid = launch("node:hang-once")  # silent for 0.5 s: killed
+    grid = launch("node:hang-once")  # silent for 1 s: killed
     grid.expect("restarted", "node")
     grid.expect("ready", "node")
     grid.popen.send_signal(signal.SIGSTOP)
-    time.sleep(1.0)  # longer than the beat's timeout, and the beats wait in the pipe
+    time.sleep(1.5)  # longer than the beat's timeout, and the beats wait in the pipe
     grid.popen.send_signal(signal.SIGCONT)
     with pytest.raises(AssertionError, match="second life"):
-        wait_for(lambda: len(grid.lives("node")) > 2, "still in its second life", 0.7)
+        wait_for(lambda: len(grid.lives("node")) > 2, "still in its second life", 0.5)
     grid.popen.terminate()
     assert grid.finish()[0] == 0
+
+
+def test_supervisor_whose_terminal_is_gone_still_stops_in_order(launch: Launch) -> None:
+    grid = launch("broker:steady", "node:steady")
+    grid.expect("ready", "node")
+    assert grid.popen.stdout is not None
+    grid.popen.stdout.close()
+    grid.popen.send_signal(signal.SIGHUP)
+    grid.popen.wait(WAIT_S)
+    assert grid.stops() == ["node", "broker"]
 
 
 def test_supervisor_second_grid_of_a_name_is_refused_while_the_first_lives(
@@ -290,9 +302,6 @@ def test_supervisor_second_grid_of_a_name_is_refused_while_the_first_lives(
 
 
 def test_supervisor_command_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    from grid.children import Children
-    from grid.lifecycle import ProcessSpec
-
     with contextlib.closing(Children(tmp_path / "logs")) as children:
         children.start(ProcessSpec(name="node", argv=("/no/such/command",)))
         assert children.ended() == ["node"]

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import select
 import signal
 import sys
 import time
@@ -38,7 +39,8 @@ def main() -> int:
         time.sleep(100)  # a grandchild that nobody waits for
     if mode != "never":
         life.ready()
-    while not life.stop.wait(0.02) or mode == "deaf":
+    # not `life.stop.wait`: a handler that sets the event would wait for the lock that wait holds
+    while not select.select([life.wake_fd], [], [], 0.02)[0] or mode == "deaf":
         if mode == "finish" and (args.folder / "finish").exists():
             return 0
         if mode == "hang-once" and life_number == 1:

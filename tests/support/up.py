@@ -32,7 +32,7 @@ def main() -> int:
                 essential=not name.startswith("agent"),
                 completes=mode == "finish",
                 ready_timeout_s=2 if mode == "never" else 20,
-                beat_timeout_s=0.5 if mode == "hang-once" else 20,
+                beat_timeout_s=1 if mode == "hang-once" else 20,
             )
         )
 
