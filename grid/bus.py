@@ -247,10 +247,27 @@ class Subscriber:
 
     def drain(self, limit: int) -> list[tuple[str, wire.Envelope, bytes]]:
         """Return the events that are here already, at most `limit`, without waiting."""
-        events: list[tuple[str, wire.Envelope, bytes]] = []
-        while len(events) < limit and (event := self.recv()) is not None:
-            events.append(event)
+        events = []
+        for frame in self.frames(limit):
+            try:
+                events.append((*wire.unpack(frame), frame))
+            except ProtocolError:
+                self.bad += 1
         return events
+
+    def frames(self, limit: int, timeout_s: float = 0.0) -> list[bytes]:
+        """Wait up to `timeout_s` for a frame; return it and those behind it, at most `limit`."""
+        first = self.frame(timeout_s)
+        if first is None:
+            return []
+        frames = [first]
+        recv = self.socket.recv
+        try:
+            while len(frames) < limit:
+                frames.append(recv(zmq.NOBLOCK))
+        except zmq.Again:
+            pass
+        return frames
 
     def frame(self, timeout_s: float = 0.0) -> bytes | None:
         """Return the next whole frame, undecoded, or None after `timeout_s`."""
