@@ -199,20 +199,18 @@ def heartbeat(topic: str, envelope: wire.Envelope) -> wire.Heartbeat | None:
     return event if isinstance(event, wire.Heartbeat) else None
 
 
+_EVENTS: Final = get_args(wire.Event.__value__)
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "bar": (wire.Bar,),
     "quote": (wire.Quote,),
     "decision": (wire.Decision,),
     "sys": (wire.Heartbeat,),
-    "exec": (
-        wire.Outcome,
-        wire.OrderUpdate,
-        wire.Fill,
-        wire.StrategyInfo,
-        wire.Acted,
-        wire.EndOfData,
+    "exec": tuple(
+        kind
+        for kind in _EVENTS
+        if kind not in (wire.Bar, wire.Quote, wire.Decision, wire.Heartbeat)
     ),
-    "event": get_args(wire.Event.__value__),
+    "event": _EVENTS,
 }
 
 

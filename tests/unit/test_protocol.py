@@ -1,0 +1,273 @@
+"""The law of the wire, docs/protocol.md, is what grid/wire.py does; and it is plain MessagePack."""
+
+import re
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grid import wire
+from grid.broker import MAX_REQUEST_BYTES, SILENT_S
+from grid.bus import EVENTS_HWM, REQUESTS_HWM, Addresses
+from grid.errors import ProtocolError
+
+LAW = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+MESSAGES: list[type[wire.Message]] = [
+    found
+    for found in vars(wire).values()
+    if isinstance(found, type) and issubclass(found, wire.Message) and found is not wire.Message
+]
+
+BAR = wire.Bar("X.SIM", "1-HOUR-ASK", 1, 1.5, 2.0, 1.0, 1.25, 3.0)
+QUOTE = wire.Quote("X.SIM", 1, 1.5, 1.75, 10.0, 20.0)
+ACTION = wire.Action("s", 1, 2, "a", 3, 4, 0.5, b"\x00\x00\x80?", 9)
+ANSWER = wire.Answer("accepted", 2, 4, "", ("o1", "o2"))
+ACCOUNT = wire.Account(1.0, 0.0, 2.0, 3.0, 0.5, 1.5, 1)
+
+# one of each, and the bytes that any version 1 has for it
+GOLDEN: list[tuple[wire.Message, str]] = [
+    (
+        BAR,
+        "9aa3626172a5582e53494daa312d484f55522d41534b01cb3ff8000000000000cb40000000000000"
+        "00cb3ff0000000000000cb3ff4000000000000cb4008000000000000c2",
+    ),
+    (
+        QUOTE,
+        "98a571756f7465a5582e53494d01cb3ff8000000000000cb3ffc000000000000cb40240000000000"
+        "00cb4034000000000000c2",
+    ),
+    (
+        wire.Decision("s", 1, 2, 3, "md.X.SIM.bar", 4, 5, ACCOUNT),
+        "99a86465636973696f6ea173010203ac6d642e582e53494d2e626172040598a76163636f756e74cb"
+        "3ff0000000000000cb0000000000000000cb4000000000000000cb4008000000000000cb3fe00000"
+        "00000000cb3ff800000000000001",
+    ),
+    (
+        ACCOUNT,
+        "98a76163636f756e74cb3ff0000000000000cb0000000000000000cb4000000000000000cb400800"
+        "0000000000cb3fe0000000000000cb3ff800000000000001",
+    ),
+    (
+        wire.Outcome("s", 1, 2, 3, "action", 0.5, "a"),
+        "99a76f7574636f6d65a173010203a6616374696f6ecb3fe0000000000000a161a0",
+    ),
+    (
+        wire.OrderUpdate("s", 1, 2, "o1", "accepted", "BUY", 1.0, 3),
+        "9aa56f72646572a1730102a26f31a86163636570746564a3425559cb3ff000000000000003a0",
+    ),
+    (
+        wire.Fill("s", 1, 2, "o1", "t1", "SELL", 1.0, 1.5, 0.25, "USD", -1.0, 3, 4),
+        "9ea466696c6ca1730102a26f31a27431a453454c4ccb3ff0000000000000cb3ff8000000000000cb"
+        "3fd0000000000000a3555344cbbff00000000000000304",
+    ),
+    (
+        wire.StrategyInfo("s", 1, b"{}", b"{}", b"{}", 60, {"python": "3.12"}, "c"),
+        "9aa87374726174656779a17301c4027b7dc4027b7dc4027b7d3c81a6707974686f6ea4332e3132a1"
+        "63a4686f6c64",
+    ),
+    (
+        wire.Acted(ACTION, ANSWER, 7),
+        "94a561637465649aa6616374696f6ea1730102a1610304cb3fe0000000000000c4040000803f0996"
+        "a6616e73776572a861636365707465640204a092a26f31a26f3207",
+    ),
+    (
+        wire.Joined("s", 1, "a", "champion", 3, "p"),
+        "97a66a6f696e6564a17301a161a86368616d70696f6e03a170",
+    ),
+    (
+        wire.EndOfData("s", 1, 9),
+        "94a3656e64a1730109",
+    ),
+    (
+        wire.Heartbeat("n", "node", 42, "running", 1.5, {"late": 1.0}, {"md.X.SIM.bar": 4}),
+        "98a462656174a16ea46e6f64652aa772756e6e696e67cb3ff800000000000081a46c617465cb3ff0"
+        "00000000000081ac6d642e582e53494d2e62617204",
+    ),
+    (
+        wire.Hello("s", "a", "shadow", "d"),
+        "97a568656c6c6fa173a161a6736861646f77a16401a0",
+    ),
+    (
+        wire.Welcome("s", "a", "shadow", 1, 3, "n", 1, 4, (BAR, QUOTE)),
+        "9aa777656c636f6d65a173a161a6736861646f770103a16e0104929aa3626172a5582e53494daa31"
+        "2d484f55522d41534b01cb3ff8000000000000cb4000000000000000cb3ff0000000000000cb3ff4"
+        "000000000000cb4008000000000000c298a571756f7465a5582e53494d01cb3ff8000000000000cb"
+        "3ffc000000000000cb4024000000000000cb4034000000000000c2",
+    ),
+    (
+        wire.Refused("no", True),
+        "93a772656675736564a26e6fc3",
+    ),
+    (
+        ACTION,
+        "9aa6616374696f6ea1730102a1610304cb3fe0000000000000c4040000803f09",
+    ),
+    (
+        ANSWER,
+        "96a6616e73776572a861636365707465640204a092a26f31a26f32",
+    ),
+    (
+        wire.Register("s", 1),
+        "93a87265676973746572a17301",
+    ),
+    (
+        wire.Subscribe(1, 20),
+        "94a9737562736372696265011400",
+    ),
+    (
+        wire.Credit(1, 100),
+        "93a66372656469740164",
+    ),
+    (
+        wire.FeedItem(1, QUOTE),
+        "93a46974656d0198a571756f7465a5582e53494d01cb3ff8000000000000cb3ffc000000000000cb"
+        "4024000000000000cb4034000000000000c2",
+    ),
+    (
+        wire.FeedEnd(2),
+        "92a8666565645f656e6402",
+    ),
+]
+EXAMPLES = [message for message, _ in GOLDEN]
+
+
+def sections() -> dict[str, list[list[str]]]:
+    """Return heading -> rows of its first table of fields."""
+    found: dict[str, list[list[str]]] = {}
+    for part in re.split(r"^### ", LAW, flags=re.M)[1:]:
+        heading, _, text = part.partition("\n")
+        if "| field | type | default | meaning |" not in text:
+            continue
+        table = text.split("| field | type | default | meaning |\n|---|---|---|---|\n")[1]
+        rows = table.split("\n\n")[0].strip().splitlines()
+        found[heading] = [[cell.strip() for cell in row.split("|")[1:5]] for row in rows]
+    return found
+
+
+def type_text(of: Any) -> str:
+    origin, arguments = typing.get_origin(of), typing.get_args(of)
+    if origin is typing.Literal:
+        return "str"
+    if origin is dict:
+        return f"map of {type_text(arguments[0])} to {type_text(arguments[1])}"
+    if origin is tuple:
+        return f"array of {type_text(arguments[0])}"
+    if isinstance(of, types.UnionType):
+        return " or ".join(type_text(a) for a in arguments)
+    return "a message" if of is msgspec.Raw else of.__name__
+
+
+def default_text(field: msgspec.structs.FieldInfo) -> str:
+    if field.default is msgspec.NODEFAULT:
+        return ""
+    default = "" if field.default == b"" else field.default
+    return msgspec.json.encode(default).decode()
+
+
+def law_of(struct: type[msgspec.Struct]) -> list[list[str]]:
+    fields = msgspec.structs.fields(struct)
+    return [[f.name, type_text(f.type), default_text(f)] for f in fields]
+
+
+def test_law_and_code_have_the_same_version() -> None:
+    assert LAW.startswith(f"# The wire protocol, version {wire.VERSION}\n")
+    assert sections()["Envelope"][0][3].startswith(f"{wire.VERSION};")
+
+
+def test_law_has_every_message_and_no_other() -> None:
+    ours = {f"{m.__name__} `{m.__struct_config__.tag}`" for m in MESSAGES}
+    assert set(sections()) == ours | {"Envelope"}
+
+
+@pytest.mark.parametrize("message", [*MESSAGES, wire.Envelope], ids=lambda m: m.__name__)
+def test_law_has_every_field_in_order_with_type_and_default(message: type[msgspec.Struct]) -> None:
+    tag = message.__struct_config__.tag
+    heading = f"{message.__name__} `{tag}`" if tag else message.__name__
+    assert [row[:3] for row in sections()[heading]] == law_of(message)
+
+
+def test_law_has_the_limits_and_addresses_of_the_code() -> None:
+    for number in (wire.MAX_FRAME_BYTES, MAX_REQUEST_BYTES, EVENTS_HWM, REQUESTS_HWM):
+        assert f"{number:,}" in LAW
+    assert SILENT_S == 3.0
+    assert "not registered for three seconds" in LAW
+    for field, address in msgspec.to_builtins(Addresses()).items():
+        assert f"| `{field}` | `{address}` |" in LAW
+
+
+def test_law_explains_every_status_of_an_answer() -> None:
+    statuses = typing.get_args(wire.Answer.__annotations__["status"])
+    assert re.findall(r"^\| `(\w+)` \| \S", LAW.split("| status |")[1], flags=re.M)[
+        : len(statuses)
+    ] == list(statuses)
+
+
+def test_golden_bytes_are_there_for_every_message() -> None:
+    assert {type(m) for m in EXAMPLES} == set(MESSAGES)
+
+
+@pytest.mark.parametrize(
+    ("message", "golden"), GOLDEN, ids=lambda m: "" if isinstance(m, str) else type(m).__name__
+)
+def test_message_has_its_golden_bytes(message: wire.Message, golden: str) -> None:
+    assert wire.encode(message).hex() == golden
+    assert msgspec.msgpack.decode(bytes.fromhex(golden), type=type(message)) == message
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda m: type(m).__name__)
+def test_message_is_plain_messagepack_to_an_independent_reader(message: wire.Message) -> None:
+    tag, *fields = msgpack.unpackb(wire.encode(message))
+    assert tag == type(message).__struct_config__.tag
+    assert len(fields) == len(message.__struct_fields__)
+    expected = msgspec.to_builtins(message, builtin_types=(bytes,))
+    assert fields == list(expected[1:])
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda m: type(m).__name__)
+def test_message_written_by_an_independent_writer_is_understood(message: wire.Message) -> None:
+    written = msgpack.packb(msgpack.unpackb(wire.encode(message)))
+    assert msgspec.msgpack.decode(written, type=type(message)) == message
+
+
+@pytest.mark.parametrize("event", [m for m in EXAMPLES if isinstance(m, wire.Event.__value__)])
+def test_frame_of_an_event_is_topic_zero_envelope(event: wire.Event) -> None:
+    frame = wire.pack("md.X.SIM.bar", "node", 3, 4, 5, event)
+    topic, _, payload = frame.partition(b"\0")
+    version, source, epoch, seq, ts_pub_ns, body = msgpack.unpackb(payload)
+    assert (topic, version, source) == (b"md.X.SIM.bar", wire.VERSION, "node")
+    assert (epoch, seq, ts_pub_ns) == (3, 4, 5)
+    assert body[0] == type(event).__struct_config__.tag
+    name, envelope = wire.unpack(frame)
+    assert (name, wire.event(envelope)) == ("md.X.SIM.bar", event)
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda m: type(m).__name__)
+def test_fields_of_a_later_version_are_ignored(message: wire.Message) -> None:
+    later = msgpack.packb([*msgpack.unpackb(wire.encode(message)), {"new": [1]}, None])
+    assert msgspec.msgpack.decode(later, type=type(message)) == message
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda m: type(m).__name__)
+def test_absent_fields_at_the_end_take_their_defaults(message: wire.Message) -> None:
+    fields = msgspec.structs.fields(type(message))
+    needed = 1 + sum(f.required for f in fields)
+    earlier = msgpack.packb(msgpack.unpackb(wire.encode(message))[:needed])
+    found = msgspec.msgpack.decode(earlier, type=type(message))
+    for field in fields:
+        value = getattr(found, field.name)
+        assert value == (getattr(message, field.name) if field.required else field.default)
+
+
+@given(st.binary(max_size=300))
+def test_rubbish_is_always_a_protocol_error(frame: bytes) -> None:
+    for decode in (wire.unpack, wire.envelope, wire.request, wire.reply, wire.register):
+        try:
+            decode(frame)
+        except ProtocolError:
+            continue
