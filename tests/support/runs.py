@@ -12,6 +12,7 @@ from agents.config import RunConfig
 from grid.config import convert
 from grid.dataset import Columns, Dataset, to_iso
 from grid.home import Home
+from grid.instrument import Instrument
 from grid.spec import Spec, TargetRule
 from grid.venue import Venue
 from tests.support import markets
@@ -19,10 +20,13 @@ from tests.support import markets
 NAME = "tiny"
 
 
-def home_with_data(root: Path, columns: Columns | None = None) -> Home:
+def home_with_data(
+    root: Path, columns: Columns | None = None, instrument: Instrument = markets.PAIR
+) -> Home:
     """A home with dataset `tiny`: 900 minute bars unless told otherwise."""
     home = Home(root)
-    data = markets.dataset(markets.bar_columns(900) if columns is None else columns, name=NAME)
+    columns = markets.bar_columns(900) if columns is None else columns
+    data = markets.dataset(columns, instrument, name=NAME)
     folder = home.datasets / NAME
     (folder / "columns").mkdir(parents=True)
     for field, values in data.columns.items():
@@ -132,3 +136,26 @@ def manifest(spec: Spec = SPEC) -> Manifest:
         commit="",
         platform="none",
     )
+
+
+def learning_tree(home: Home, train_rows: int, **run: Any) -> dict[str, Any]:
+    """A config for a synthetic market: learn from the first rows, test on the rest.
+
+    Short discount, rewards of deviation 1, rollouts of 2,048 decisions: what learns fast here.
+    """
+    ts = Dataset.find(home.datasets, NAME).columns["ts_event"]
+    start, middle, end = (to_iso(int(ts[i])) for i in (0, train_rows, -1))
+    return {
+        "name": "learn",
+        "seed": 0,
+        "data": {"dataset": NAME, "train": [start, middle], "test": [middle, end]},
+        "env": {
+            "features": ["log_volume", "log_return:1"],
+            "window": 2,
+            "steps": 390,
+            "target": {"max_qty": 1_000.0},
+        },
+        "venue": {"taker_fee_bps": 0.2, "half_spread_bps": 0.1},
+        "algo": {"name": "ppo", "n_steps": 2048, "batch_size": 256, "n_epochs": 6},
+        "run": {"n_envs": 1, "total_steps": 20_480, "checkpoint_every_steps": 20_480, **run},
+    }
