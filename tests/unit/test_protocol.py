@@ -170,6 +170,11 @@ def default_text(field: msgspec.structs.FieldInfo) -> str:
     return msgspec.json.encode(default).decode()
 
 
+def listed(value: Any) -> Any:
+    """Return the value with lists for tuples: MessagePack knows one kind of array."""
+    return [listed(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def law_of(struct: type[msgspec.Struct]) -> list[list[str]]:
     fields = msgspec.structs.fields(struct)
     return [[f.name, type_text(f.type), default_text(f)] for f in fields]
@@ -202,19 +207,16 @@ def test_law_has_the_limits_and_addresses_of_the_code() -> None:
 
 
 def test_law_explains_every_status_of_an_answer() -> None:
-    statuses = typing.get_args(wire.Answer.__annotations__["status"])
-    assert re.findall(r"^\| `(\w+)` \| \S", LAW.split("| status |")[1], flags=re.M)[
-        : len(statuses)
-    ] == list(statuses)
+    table = LAW.split("| status | what it means, and what to do |")[1].split("\n\n")[0]
+    explained = re.findall(r"^\| `(\w+)` \|", table, flags=re.M)
+    assert explained == list(typing.get_args(wire.Answer.__annotations__["status"]))
 
 
 def test_golden_bytes_are_there_for_every_message() -> None:
     assert {type(m) for m in EXAMPLES} == set(MESSAGES)
 
 
-@pytest.mark.parametrize(
-    ("message", "golden"), GOLDEN, ids=lambda m: "" if isinstance(m, str) else type(m).__name__
-)
+@pytest.mark.parametrize(("message", "golden"), GOLDEN)
 def test_message_has_its_golden_bytes(message: wire.Message, golden: str) -> None:
     assert wire.encode(message).hex() == golden
     assert msgspec.msgpack.decode(bytes.fromhex(golden), type=type(message)) == message
@@ -226,7 +228,7 @@ def test_message_is_plain_messagepack_to_an_independent_reader(message: wire.Mes
     assert tag == type(message).__struct_config__.tag
     assert len(fields) == len(message.__struct_fields__)
     expected = msgspec.to_builtins(message, builtin_types=(bytes,))
-    assert fields == list(expected[1:])
+    assert fields == listed(expected[1:])
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda m: type(m).__name__)
