@@ -1,14 +1,18 @@
 """The recorder as a process: what it keeps, whatever happens to it."""
 
+import random
+import sys
 import time
 from pathlib import Path
 
+import msgspec
 import zmq
 
 from grid import session, wire
 from grid.bus import Addresses, Publisher, Subscriber, wait_until_flowing
+from grid.errors import SessionError
 from grid.session import Session
-from tests.support.procs import Procs, until
+from tests.support.procs import SERVE, Procs, until
 
 type Context = zmq.Context[zmq.Socket[bytes]]
 
@@ -121,6 +125,33 @@ def test_recorder_counts_and_writes_down_what_the_bus_lost(
     assert [(r.topic, r.first, r.last) for r in found.lost] == [(TOPIC, 2, 4)]
     publisher.close()
     beats.close()
+
+
+def test_recorder_whose_disk_is_full_ends_loudly_and_keeps_what_was_written(
+    procs: Procs, context: Context, addresses: Addresses, tmp_path: Path
+) -> None:
+    procs.serve("broker", addresses, tmp_path)
+    limited = ["sh", "-c", 'ulimit -f 1000; exec "$@"', "sh", sys.executable, SERVE, "record"]
+    where = msgspec.json.encode(addresses).decode()
+    recorder = procs.start(*limited, where, tmp_path, lifeline=True)
+    recorder.ready()
+    publisher = Publisher(context, addresses.events_in, "node", 1, wait_s=10.0)
+    wait_until_flowing(context, addresses, publisher, 10.0)
+    noise = random.Random(1)
+
+    def ended() -> bool:
+        for _ in range(200):
+            text = noise.randbytes(200).hex()
+            publisher.publish(TOPIC, msgspec.structs.replace(BAR, bar=text))
+        return recorder.popen.poll() is not None
+
+    until(ended, "its end")
+    assert recorder.wait() == SessionError.exit_code
+    assert "events.mcap.part: cannot be written: File too large" in recorder.text
+    kept = bars(only_session(tmp_path))
+    assert kept == [*range(1, len(kept) + 1)]
+    assert kept
+    publisher.close()
 
 
 def test_recorder_beats_from_its_loop(procs: Procs, addresses: Addresses, tmp_path: Path) -> None:
