@@ -181,7 +181,7 @@ def _feed(args: argparse.Namespace) -> None:
     from agents.grids import feed
 
     config, home, life = _child(args)
-    feed(config, home, args.name, life)
+    feed(config, home, args.name, life, supervised=args.lifeline is not None)
 
 
 def _node(args: argparse.Namespace) -> None:

@@ -74,8 +74,11 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
     )
 
 
-def feed(config: GridConfig, home: Home, name: str, life: Lifeline) -> None:
-    """Be the feed of a grid, with the costs of the checkpoint that trades."""
+def feed(config: GridConfig, home: Home, name: str, life: Lifeline, *, supervised: bool) -> None:
+    """Be the feed of a grid, with the costs of the checkpoint that trades.
+
+    Only a supervised feed keeps its position on disk: its supervisor removes it in the end.
+    """
     venue = Checkpoint.open(Path(config.node.checkpoint)).manifest.venue
     feeding.run(
         config.feed,
@@ -85,7 +88,7 @@ def feed(config: GridConfig, home: Home, name: str, life: Lifeline) -> None:
         life,
         epoch=next_epoch(home.epochs, name),
         name=name,
-        bookmark=feed_position(home, config.name),
+        bookmark=feed_position(home, config.name) if supervised else None,
     )
 
 

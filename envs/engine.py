@@ -30,13 +30,13 @@ from nautilus_trader.risk import RiskEngineConfig
 from grid.dataset import Columns, Manifest
 from grid.errors import ConfigError, EngineError
 from grid.instrument import Instrument
-from grid.node.convert import DEEP, alternate, engine_bars, engine_quotes
+from grid.node.convert import alternate, engine_bars, engine_quotes
 from grid.node.costs import fee_model
 from grid.node.instruments import to_engine
 from grid.node.links import Link
 from grid.node.strategy import AgentStrategy, Stopped
 from grid.spec import Spec
-from grid.venue import Venue, quotes_from_opens
+from grid.venue import DEEP_QTY, Venue, quotes_from_opens
 
 STRATEGY_ID: Final = "AGENT-001"
 _PURGE_EVERY: Final = 512  # decisions; without it closed orders slow the engine and fill memory
@@ -257,7 +257,7 @@ def market_data(
     ts, bid, ask = quotes_from_opens(
         columns["ts_event"], columns["open"], manifest.bar, manifest.interval_ns, instrument, venue
     )
-    deep = columns["volume"] * 0.0 + DEEP
+    deep = columns["volume"] * 0.0 + DEEP_QTY
     opens = {"ts_event": ts, "bid_px": bid, "ask_px": ask, "bid_qty": deep, "ask_qty": deep}
     return alternate(
         engine_quotes(instrument_id, opens, precisions),

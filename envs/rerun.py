@@ -121,8 +121,8 @@ class EnvStep(NamedTuple):
 def as_env(run: Transcript) -> tuple[list[EnvStep], list[Filled]]:
     """Play the recorded targets in a `TradingEnv` over the recorded rows.
 
-    Returns the observation at every decision that the env can make one for, and all fills; their
-    order ids are the env's own and left out.
+    Returns the observation at every decision that the env can make one for, and all fills before
+    the last row, at which the env stands still; their order ids are the env's own and left out.
     """
     dataset = dataset_of(run)
     history = sum(row.history for row in run.rows)
@@ -147,6 +147,8 @@ def _play(env: TradingEnv, run: Transcript, history: int) -> tuple[list[EnvStep]
         seq += 1
         steps.append(EnvStep(seq, obs.astype("<f4").tobytes(), info["equity"]))
         for fill in info["fills"]:
+            if fill.ts_event_ns >= run.rows[-1].ts_event_ns:
+                continue
             side = "BUY" if fill.signed_qty > 0 else "SELL"
             fills.append(Filled("", side, abs(fill.signed_qty), fill.px, fill.commission))
     return steps, fills

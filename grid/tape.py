@@ -1,16 +1,12 @@
 """A dataset as the events that a venue would have sent, one at a time."""
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
 from grid import wire
 from grid.dataset import FIELDS, Dataset
 from grid.errors import DataError
-from grid.venue import Venue, quotes_from_opens
-
-DEEP_QTY: Final = 1e9  # of quotes made from bars: an order fills whole at the touch
+from grid.venue import DEEP_QTY, Venue, quotes_from_opens
 
 
 class Tape:

@@ -33,6 +33,7 @@ class Transcript:
         fills: every fill.
         ended: whether the feed had come to its end.
         missing: events of this node that the recording lacks.
+        whole: how many of `events` came before the first that is missing.
     """
 
     info: wire.StrategyInfo
@@ -47,6 +48,7 @@ class Transcript:
     fills: list[wire.Fill] = field(default_factory=list)
     ended: bool = False
     missing: int = 0
+    whole: int = 0
 
     def __post_init__(self) -> None:
         self.spec = msgspec.json.decode(self.info.spec, type=Spec)
@@ -87,9 +89,21 @@ class Transcript:
             if a.action.agent_id == agent_id and a.action.decision_seq in self.published_ns
         ]
 
-    def take(self, event: wire.Event, published_ns: int) -> None:
-        """Take the next event of this run."""
+    def before_hole(self) -> "Transcript":
+        """Return the run up to the first event that the recording lacks; itself if it is whole."""
+        if not self.missing:
+            return self
+        cut = Transcript(self.info)
+        for published_ns, event in self.events[: self.whole]:
+            cut.take(event, published_ns)
+        return cut
+
+    def take(self, event: wire.Event, published_ns: int, missing: int = 0) -> None:
+        """Take the next event of this run, before which `missing` others did not come."""
+        self.missing += missing
         self.events.append((published_ns, event))
+        if not self.missing:
+            self.whole = len(self.events)
         match event:
             case wire.Bar() | wire.Quote():
                 self.market.append(event)
@@ -115,10 +129,14 @@ class Transcript:
 def read(session: Session) -> list[Transcript]:
     """Return the runs of all strategies in a session, oldest first.
 
+    A node introduces itself before all else and again now and then, so that a recording that began
+    in the middle of a run can be read, too; what came before it counts as missing.
+
     Raises:
         SessionError: no strategy introduced itself in it.
     """
     runs: dict[tuple[str, int], Transcript] = {}
+    early: dict[tuple[str, int], list[tuple[wire.Event, int, int]]] = {}
     last: dict[tuple[str, int, str], int] = {}
     for topic, envelope, _ in session:
         if not topic.startswith(("md.", "decision.", "exec.")):
@@ -128,15 +146,17 @@ def read(session: Session) -> list[Transcript]:
         except ProtocolError:
             continue  # of a kind that only later versions know
         key = (envelope.source, envelope.epoch)
-        if isinstance(event, wire.StrategyInfo):
-            runs.setdefault(key, Transcript(event))
-        run = runs.get(key)
-        if run is None:
-            continue  # a node introduces itself before all else; this one's beginning is missing
         stream = (*key, topic)
-        run.missing += max(0, envelope.seq - last.get(stream, 0) - 1)
+        missing = max(0, envelope.seq - last.get(stream, 0) - 1)
         last[stream] = envelope.seq
-        run.take(event, envelope.ts_pub_ns)
+        if key not in runs:
+            early.setdefault(key, []).append((event, envelope.ts_pub_ns, missing))
+            if isinstance(event, wire.StrategyInfo):
+                runs[key] = Transcript(event)
+                for waited in early.pop(key):
+                    runs[key].take(*waited)
+            continue
+        runs[key].take(event, envelope.ts_pub_ns, missing)
     if not runs:
         raise SessionError(f"{session.path}: no strategy introduced itself in this session")
     return list(runs.values())

@@ -12,6 +12,7 @@ type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 
 NS_PER_MS = 1_000_000
+DEEP_QTY = 1e9  # size of the quotes that are made from bars: an order fills whole at the touch
 NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 
 

@@ -103,7 +103,7 @@ class BusLink:
     # -- the strategy's side ------------------------------------------------------------------
 
     def announce(self) -> None:
-        """Say who trades what, before anything else."""
+        """Say who trades what: before anything else, and again for those who came later."""
         self._publish(self._info)
 
     def start(self, strategy: AgentStrategy) -> None:

@@ -13,7 +13,6 @@ from grid import wire
 from grid.dataset import Columns
 
 SIDES: Final[dict[Any, str]] = {OrderSide.BUY: "BUY", OrderSide.SELL: "SELL"}
-DEEP: Final = 1e9  # size of quotes made from bars: an order fills whole at the touch
 
 
 def engine_bars(bar_type: BarType, columns: Columns, precisions: tuple[int, int]) -> list[Bar]:

@@ -61,6 +61,7 @@ class FeedDataClient(MarketDataClient):
     Attributes:
         received: market events of the run so far, history apart.
         bad: frames that were not of this protocol.
+        stale: messages that answered an earlier subscribe.
         resubscribed: how often a silent feed was asked anew.
     """
 
@@ -73,10 +74,12 @@ class FeedDataClient(MarketDataClient):
         self._bar_type = BarType.from_str(wiring.bar_type) if wiring.bar_type else None
         self.received = 0
         self.bad = 0
+        self.stale = 0
         self.resubscribed = 0
         self._last_ns = 0
         self._base = 0  # `received` at the last subscribe
         self._granted = 0
+        self._feed_seq = 0  # of the last message since the last subscribe
         self._ended = False
         self._socket: zmq.Socket[bytes] | None = None
         self._heard_s = 0.0
@@ -116,6 +119,7 @@ class FeedDataClient(MarketDataClient):
 
     def _subscribe_feed(self) -> None:
         self._base = self.received
+        self._feed_seq = 0
         warmup = 0 if self._last_ns else self._wiring.warmup
         self._send(wire.Subscribe(self._wiring.epoch, warmup, self._last_ns))
         if self._granted > self._base:
@@ -148,6 +152,10 @@ class FeedDataClient(MarketDataClient):
             self._take(message)
 
     def _take(self, message: wire.FeedReply) -> None:
+        if message.seq != self._feed_seq + 1:
+            self.stale += 1  # sent before the feed had read the last subscribe
+            return
+        self._feed_seq = message.seq
         if isinstance(message, wire.FeedEnd):
             if not self._ended:
                 self._ended = True

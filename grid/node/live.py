@@ -9,6 +9,7 @@ import logging
 import platform
 from decimal import Decimal
 from importlib.metadata import version
+from itertools import count
 from typing import Any, Final
 
 import msgspec
@@ -42,6 +43,7 @@ from grid.process import Lifeline
 log = logging.getLogger(__name__)
 
 _PULSE_S: Final = 0.5
+_ANNOUNCE_BEATS: Final = 10
 _WINDOW: Final = 256  # events under way when the feed does not wait for decisions
 _FLOW_TIMEOUT_S: Final = 20.0
 
@@ -160,7 +162,9 @@ class _Node:
 
     async def _pulse(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        for beat in count(1):
+            if beat % _ANNOUNCE_BEATS == 0:
+                self._link.announce()
             self._responder.register(self._setup.strategy_id, self._gate.epoch)
             if self._handle.is_running:
                 self._link.serve()

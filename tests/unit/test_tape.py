@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -8,9 +6,9 @@ from grid import wire
 from grid.dataset import Dataset
 from grid.errors import DataError
 from grid.feed import rows
-from grid.tape import DEEP_QTY, Tape
+from grid.tape import Tape
 from grid.topology import FeedConfig
-from grid.venue import Venue
+from grid.venue import DEEP_QTY, Venue
 from tests.support.feeder import MINUTE_NS, START_NS, write_dataset
 
 MS = 1_000_000
@@ -104,16 +102,3 @@ def test_rows_outside_the_data_are_one_sentence(bars: Dataset) -> None:
         "dataset test: no rows from 2021-01-01 to its end;"
         " it has 2020-01-01 00:01:00 to 2020-01-01 00:10:00"
     )
-
-
-def test_feed_quotes_are_as_deep_as_those_of_the_env() -> None:
-    from grid.node.convert import DEEP
-
-    assert DEEP == DEEP_QTY
-
-
-def test_feed_and_supervisor_are_light() -> None:
-    heavy = ("nautilus_trader", "torch", "pandas", "gymnasium")
-    code = f"import sys, grid.feed, grid.supervisor; print(*set({heavy}) & set(sys.modules))"
-    found = subprocess.check_output([sys.executable, "-c", code], text=True, timeout=30)
-    assert found.split() == []

@@ -1,0 +1,134 @@
+"""Steps per second of the env, beside the bare engine with an empty strategy on the same data.
+
+Both run in this process, one after the other in every round, on the same synthetic bars and the
+quotes of their opens. The env computes nothing less than in training: features, account, reward.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from nautilus_trader.model import BarType
+from nautilus_trader.trading import Strategy, StrategyConfig
+
+from agents.bench.report import Row
+from envs import engine
+from envs.pipeline import fit
+from envs.synthetic import INSTRUMENT, signal
+from envs.trading import TradingEnv
+from grid.dataset import Dataset, Manifest, Quality
+from grid.node.links import LocalLink
+from grid.spec import TargetRule
+from grid.venue import Venue
+
+ROUNDS: Final = 5
+BARS: Final = 40_000
+EPISODE: Final = 1_440  # a day of minutes
+FEATURES: Final = (
+    "log_return:1", "log_return:10", "momentum:60", "zscore:60", "rsi:14", "volatility:30",
+    "bar_range", "bar_body", "log_volume", "hour_sin", "hour_cos",
+)  # fmt: skip
+
+
+class _Empty(Strategy):
+    """Does nothing with each bar."""
+
+    def on_start(self) -> None:
+        """Subscribe."""
+        self.subscribe_bars(BarType.from_str(f"{INSTRUMENT.id}-1-MINUTE-MID-EXTERNAL"))
+
+    def on_bar(self, bar: Any) -> None:
+        """Do nothing."""
+
+
+def run() -> list[Row]:
+    """Measure; takes about ten seconds."""
+    dataset = _dataset()
+    rule = TargetRule(max_qty=100.0)
+    spec = fit(dataset, (0, BARS), features=FEATURES, window=16, target=rule)
+    venue = Venue()
+    data = engine.market_data(dataset.manifest, dataset.columns, spec, venue)
+    day = data[: 2 * EPISODE]
+    rates: dict[str, list[float]] = {}
+
+    def note(name: str, per_s: float) -> None:
+        rates.setdefault(name, []).append(per_s)
+
+    for _ in range(ROUNDS):
+        bare, strategy = _bare(dataset, spec, venue)
+        bare.add_data(data, validate=False)
+        note("bare", BARS / _timed(bare.run))
+        del strategy
+        bare.reset()
+        note("bare_reset", 1 / _timed(partial(_refill, bare, day)))
+        bare.dispose()
+        env = TradingEnv(dataset, spec, venue)
+        env.reset()
+        steps = BARS - env.pipeline.warmup - 1
+        note("hold", steps / _timed(partial(_hold, env, steps)))
+        env.reset()
+        note("act10", steps / _timed(partial(_act10, env, steps)))
+        env.close()
+        short = TradingEnv(dataset, spec, venue, steps=EPISODE)
+        short.reset(seed=0)
+        note("reset", 1 / _timed(short.reset))
+        short.close()
+    value = {name: statistics.median(found) for name, found in rates.items()}
+    return [
+        Row.of("hold", value["hold"], "steps/s", value["bare"]),
+        Row.of("act10", value["act10"], "steps/s", value["bare"]),
+        Row.of("reset", value["reset"], "resets/s", value["bare_reset"]),
+    ]
+
+
+def _hold(env: TradingEnv, steps: int) -> None:
+    step = env.step
+    for _ in range(steps):
+        step(1)
+
+
+def _act10(env: TradingEnv, steps: int) -> None:
+    step = env.step
+    for k in range(steps):
+        step(1 + (k // 10) % 2)
+
+
+def _refill(bare: Any, day: list[Any]) -> None:
+    bare.reset()
+    bare.clear_data()
+    bare.add_data(day, validate=False)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began_s = time.perf_counter()
+    work()
+    return time.perf_counter() - began_s
+
+
+def _bare(dataset: Dataset, spec: Any, venue: Venue) -> tuple[Any, Strategy]:
+    bare, _ = engine.build(spec, dataset.manifest.instrument, venue, LocalLink(lambda _: None))
+    bare.clear_strategies()
+    strategy = _Empty(StrategyConfig())
+    bare.add_strategy(strategy)
+    return bare, strategy
+
+
+def _dataset() -> Dataset:
+    columns = signal(BARS, seed=1).columns
+    manifest = Manifest(
+        name="bench",
+        kind="bars",
+        instrument=INSTRUMENT,
+        rows=BARS,
+        start_ns=int(columns["ts_event"][0]),
+        end_ns=int(columns["ts_event"][-1]),
+        fingerprint="",
+        quality=Quality(rows_read=BARS),
+        source="envs.synthetic.signal, seed 1",
+        bar="1-MINUTE-MID",
+        interval_ns=60_000_000_000,
+    )
+    return Dataset(Path("bench"), manifest, columns)
