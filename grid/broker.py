@@ -27,6 +27,8 @@ from grid.bus import (
     Subscriber,
     new_context,
     new_socket,
+    readable,
+    send_frames,
     wait_until_flowing,
 )
 from grid.errors import BusError, ProtocolError
@@ -283,29 +285,31 @@ def _loop(
             proxy.count()
             publisher.heartbeat("running", _counters(switch, proxy, now_s))
             next_beat_s = now_s + BEAT_S
-        poller.poll(max(1, round((next_beat_s - now_s) * 1e3)))
+        ready = dict(poller.poll(max(1, round((next_beat_s - now_s) * 1e3))))
         now_s = time.monotonic()
-        for frames in _received(sockets["agents"]):
-            _send(sockets, switch, switch.from_agent(frames, now_s))
-        for frames in _received(sockets["strategies"]):
-            if (sending := switch.from_strategy(frames, now_s)) is not None:
-                _send(sockets, switch, sending)
-        if echo.drain(BURST):
+        if sockets["agents"] in ready:
+            for frames in _received(sockets["agents"]):
+                _send(sockets, switch, switch.from_agent(frames, now_s))
+        if sockets["strategies"] in ready:
+            for frames in _received(sockets["strategies"]):
+                if (sending := switch.from_strategy(frames, now_s)) is not None:
+                    _send(sockets, switch, sending)
+        if echo.socket in ready and echo.drain(BURST):
             life.beat()  # both halves work: this loop, and the proxy that sent its beat back
 
 
 def _received(socket: zmq.Socket[bytes]) -> Iterable[list[bytes]]:
+    yield socket.recv_multipart(zmq.NOBLOCK)
     for _ in range(BURST):
-        try:
-            yield socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
+        if not readable(socket):
             return
+        yield socket.recv_multipart(zmq.NOBLOCK)
 
 
 def _send(sockets: dict[Side, zmq.Socket[bytes]], switch: Switch, sending: Sending) -> None:
     side, frames = sending
     try:
-        sockets[side].send_multipart(frames, zmq.NOBLOCK)
+        send_frames(sockets[side], *frames)
     except zmq.ZMQError as e:  # Again: its queue is full; EHOSTUNREACH: it has left
         if e.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
             raise
