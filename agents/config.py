@@ -72,7 +72,7 @@ class _Algo(
     Attributes:
         net: widths of the hidden layers.
         learning_rate: of Adam.
-        gamma: discount a decision; short horizons learn fast, see docs of the measured recipe.
+        gamma: discount of a decision; a short horizon learns in far fewer steps.
         batch_size: transitions in a gradient step.
     """
 

@@ -117,7 +117,7 @@ def _run_all(
     with tqdm(unit=" steps", desc="evaluate", disable=not progress) as bar:
         agent = run(env, policy, bar)
         reports = env.reports()
-        _reconcile(agent, reports["account"], spec, env.venue)
+        reconcile(agent, reports["account"], spec, env.venue)
         others: dict[str, Policy] = {"flat": Constant(spec, 0.0), "hold": Constant(spec, 1.0)}
         # as often as the agent, so that it pays the same costs and differs by its choice only
         others["random"] = Random(spec, agent.trading_steps / agent.steps, seed)
@@ -131,7 +131,7 @@ def _run_all(
     return tracks, notes, reports
 
 
-def _reconcile(track: Track, account: Any, spec: Spec, venue: Venue) -> None:
+def reconcile(track: Track, account: Any, spec: Spec, venue: Venue) -> None:
     """Hold the env's equity against the fills, and against the engine's own account."""
     ledger = Ledger(spec.capital, track.multiplier)
     for _, qty, px, commission, _ in track.fills:

@@ -8,15 +8,15 @@ import ctypes
 import multiprocessing
 import signal
 import traceback
+from collections.abc import Iterator
 from functools import partial
 from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from envs.trading import TradingEnv
 from grid.dataset import Dataset
@@ -53,35 +53,38 @@ class EnvRecipe(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class _Line:
+    """The trainer's end of a pipe to an env's process, on which silence and death are errors."""
+
+    def __init__(self, index: int, pipe: Connection) -> None:
+        self._index = index
+        self._pipe = pipe
+        self.close = pipe.close
+
+    def send(self, message: Any) -> None:
+        with _deaths(self._index):
+            self._pipe.send(message)
+
+    def recv(self) -> Any:
+        with _deaths(self._index):
+            if self._pipe.poll(_ANSWER_S):
+                return self._pipe.recv()
+        raise ProcessDied(f"env {self._index}: no answer within {_ANSWER_S:g} s")
+
+
 class ProcessVecEnv(SubprocVecEnv):
     """An env a process; a process that dies or hangs is an error, and none outlives its owner.
 
     Raises:
-        ProcessDied: from `reset` and `step`.
+        ProcessDied: from any call, if an env's process ends or stays silent.
     """
 
     def __init__(self, recipe: EnvRecipe, n_envs: int) -> None:
         # forking is safe only from a process that has imported the engine and never run it
         multiprocessing.set_forkserver_preload([__name__])
-        super().__init__([partial(_in_child, recipe)] * n_envs, start_method="forkserver")
-
-    def reset(self) -> VecEnvObs:
-        """Reset every env, with the seeds given to `seed`."""
-        with _deaths():
-            return super().reset()
-
-    def step_async(self, actions: NDArray[Any]) -> None:
-        """Send each env its action."""
-        with _deaths():
-            super().step_async(actions)
-
-    def step_wait(self) -> VecEnvStepReturn:
-        """Collect what `step_async` asked for."""
-        with _deaths():
-            for i, remote in enumerate(self.remotes):
-                if not remote.poll(_ANSWER_S):
-                    raise ProcessDied(f"env {i}: no answer to a step within {_ANSWER_S:g} s")
-            return super().step_wait()
+        with _deaths(0):
+            super().__init__([partial(_in_child, recipe)] * n_envs, start_method="forkserver")
+        self.remotes: Any = tuple(_Line(i, pipe) for i, pipe in enumerate(self.remotes))
 
     def close(self) -> None:
         """End the processes; one that does not go is killed."""
@@ -89,7 +92,7 @@ class ProcessVecEnv(SubprocVecEnv):
             return
         self.closed = True
         for remote in self.remotes:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(ProcessDied):
                 remote.send(("close", None))
         for process in self.processes:
             process.join(_END_S)
@@ -118,10 +121,10 @@ def _in_child(recipe: EnvRecipe) -> TradingEnv:
 
 
 @contextlib.contextmanager
-def _deaths() -> Any:
+def _deaths(index: int) -> Iterator[None]:
     try:
         yield
     except (EOFError, OSError) as e:
         # CPython 3.12 crashes when its garbage collector meets the buffer that a failed send holds
         traceback.clear_frames(e.__traceback__)
-        raise ProcessDied(f"an env's process ended: {type(e).__name__}; see its error above") from e
+        raise ProcessDied(f"env {index}: its process ended; its own error is above") from e

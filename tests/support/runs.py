@@ -85,7 +85,9 @@ SPEC = Spec(
 )
 
 
-def checkpoint(folder: Path, spec: Spec = SPEC, seed: int = 0) -> Checkpoint:
+def checkpoint(
+    folder: Path, spec: Spec = SPEC, seed: int = 0, said: Manifest | None = None
+) -> Checkpoint:
     """A checkpoint with one random layer, written without torch."""
     rng = np.random.default_rng(seed)
     size = spec.window * len(spec.features) + 4
@@ -107,7 +109,7 @@ def checkpoint(folder: Path, spec: Spec = SPEC, seed: int = 0) -> Checkpoint:
         GOLDEN: save_tensors({"obs": obs, "outputs": obs @ weight.T + bias}),
         "resume/counters.json": b"{}",
     }
-    return Checkpoint.write(folder, manifest(spec), files)
+    return Checkpoint.write(folder, said or manifest(spec), files)
 
 
 def manifest(spec: Spec = SPEC) -> Manifest:
@@ -136,6 +138,29 @@ def manifest(spec: Spec = SPEC) -> Manifest:
         commit="",
         platform="none",
     )
+
+
+def checkpoint_on(
+    home: Home, folder: Path, venue: Venue | None = None, every: int = 1, **target: Any
+) -> Checkpoint:
+    """Such a checkpoint for the dataset in `home`: 600 rows learned, the rest unseen."""
+    data = Dataset.find(home.datasets, NAME)
+    spec = markets.spec_for(data, every=every, **target)
+    ts, n = data.columns["ts_event"], data.manifest.rows
+    start, middle, end = (to_iso(int(ts[i])) for i in (0, 600, -1))
+    said = msgspec.structs.replace(
+        manifest(spec),
+        venue=venue or Venue(),
+        data=DataRef(
+            name=NAME,
+            fingerprint=data.manifest.fingerprint,
+            train=(start, middle),
+            train_rows=(0, 600),
+            test=(middle, end),
+            test_rows=(600, n),
+        ),
+    )
+    return checkpoint(folder, spec, said=said)
 
 
 def learning_tree(home: Home, train_rows: int, **run: Any) -> dict[str, Any]:
