@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grid import wire
-from grid.broker import MAX_REQUEST_BYTES, SILENT_S
 from grid.bus import EVENTS_HWM, REQUESTS_HWM, Addresses
 from grid.errors import ProtocolError
+from grid.switch import MAX_REQUEST_BYTES, SILENT_S
 
 LAW = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 MESSAGES: list[type[wire.Message]] = [

@@ -3,7 +3,7 @@
 import pytest
 
 from grid import wire
-from grid.broker import MAX_REQUEST_BYTES, MAX_STRATEGIES, SILENT_S, Switch
+from grid.switch import MAX_REQUEST_BYTES, MAX_STRATEGIES, SILENT_S, Switch
 
 ACTION = wire.Action("s1", 1, 7, "alpha", 1, 3, 0.5)
 HELLO = wire.Hello("s1", "alpha", "shadow", "digest")
