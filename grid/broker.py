@@ -112,7 +112,8 @@ def lock(addresses: Addresses, stack: ExitStack) -> None:
     Raises:
         BusError: a broker is there already.
     """
-    for address in (addresses.events_in, addresses.events_out, addresses.requests):
+    ends = (addresses.events_in, addresses.events_out, addresses.requests, addresses.strategies)
+    for address in ends:
         if not address.startswith("ipc://"):
             continue
         file = address.removeprefix("ipc://") + ".lock"
