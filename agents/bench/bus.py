@@ -26,7 +26,7 @@ from grid.bus import Addresses, Publisher, new_context, wait_until_flowing
 from grid.errors import BusError
 
 FANOUTS = {1: 60_000, 4: 50_000, 16: 20_000}  # subscribers -> events a round
-ROUNDS = 7
+ROUNDS = 11
 LATENCY_EVENTS = 1_000
 LATENCY_RATE = 1_000  # events/s
 LATENCY_ROUNDS = 3
