@@ -109,11 +109,20 @@ def parse(text: str) -> Feature:
 
 def windows(values: Floats, n: int) -> Floats:
     """Return the windows of n values, newest last: a view [len - n + 1, n]."""
+    if len(values) == n:  # a live row: the general view costs more than all the rest
+        return values.reshape(1, n)
     return sliding_window_view(values, n)
+
+
+def total(w: Floats) -> Floats:
+    """Return the sum of each window: [m, n] to [m]."""
+    return np.asarray(np.add.reduce(w, axis=-1))
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
     """Divide, with 0 where the divisor is 0: nothing moved, so there is nothing to say."""
+    if below.all():
+        return above / below
     return np.divide(above, below, out=np.zeros_like(above), where=below != 0)
 
 
@@ -132,7 +141,7 @@ def log_return(rows: Rows, n: int) -> Floats:
 @feature("log return", ("close",), lambda n: n + 1)
 def volatility(rows: Rows, n: int) -> Floats:
     """Root mean square of the last n one-row log returns: realized volatility of a row."""
-    return np.asarray(np.sqrt(np.mean(np.square(windows(_returns(rows), n)), axis=-1)))
+    return np.asarray(np.sqrt(total(np.square(windows(_returns(rows), n))) / n))
 
 
 @feature("standard deviations", ("close",), lambda n: n + 1)
@@ -145,8 +154,8 @@ def momentum(rows: Rows, n: int) -> Floats:
 def zscore(rows: Rows, n: int) -> Floats:
     """Distance of the price from its mean over n rows, in standard deviations."""
     w = windows(rows["close"], n)
-    mean = np.mean(w, axis=-1)
-    spread = np.sqrt(np.mean(np.square(w - mean[:, None]), axis=-1))
+    mean = total(w) / n
+    spread = np.sqrt(total(np.square(w - mean[:, None])) / n)
     # a constant price leaves a deviation of pure rounding, which must not be divided by
     spread[spread < 1e-12 * np.abs(mean)] = 0.0
     return ratio(w[:, -1] - mean, spread)
@@ -159,8 +168,8 @@ def rsi(rows: Rows, n: int) -> Floats:
     Cutler's form: simple means in place of Wilder's recursion, so that its memory is finite.
     """
     w = windows(_returns(rows), n)
-    gains = np.sum(np.maximum(w, 0.0), axis=-1)
-    losses = np.sum(np.maximum(-w, 0.0), axis=-1)
+    gains = total(np.maximum(w, 0.0))
+    losses = total(np.maximum(-w, 0.0))
     return ratio(gains - losses, gains + losses)
 
 
@@ -188,7 +197,7 @@ def volume_zscore(rows: Rows, n: int) -> Floats:
     return zscore({"close": log_volume(rows)}, n)
 
 
-@feature("share of price", ("bid_px", "ask_px"), lambda: 1)
+@feature("share of price", ("bid_px", "ask_px", "close"), lambda: 1)
 def spread(rows: Rows) -> Floats:
     """Ask less bid, over the mid price."""
     return ratio(rows["ask_px"] - rows["bid_px"], rows["close"])

@@ -44,6 +44,7 @@ class Pipeline:
         _check_needs(self.features, spec.rows)
         self.lookback = max(f.lookback for f in self.features)
         self.warmup = self.lookback + spec.window - 1
+        self._calls = [(f, self.lookback - f.lookback, f.declared.needs) for f in self.features]
         self.obs_size = spec.window * len(self.features) + len(ACCOUNT)
         self._mean = np.array(spec.mean)
         self._std = np.array(spec.std)
@@ -102,9 +103,8 @@ class Pipeline:
     def _raw(self, rows: Rows) -> NDArray[np.float64]:
         m = len(rows["ts_event"]) - self.lookback + 1
         out = np.empty((m, len(self.features)))
-        for j, f in enumerate(self.features):
-            skip = self.lookback - f.lookback
-            out[:, j] = f({k: v[skip:] for k, v in rows.items()})
+        for j, (f, skip, needs) in enumerate(self._calls):
+            out[:, j] = f({k: rows[k][skip:] for k in needs})
         return out
 
 

@@ -1,0 +1,150 @@
+"""From a market event on the bus to the order that answers it, beside a bare REQ/REP echo.
+
+A real grid trades a synthetic market at a fixed pace: broker, recorder, feed, node with sandbox
+execution, and one agent with a trained network that follows the rows. Times are taken from the
+recording: all of them are stamped in the node's process.
+
+    p50, p99               market event published -> action accepted, its order id in the reply
+    fill_p50, fill_p99     market event published -> order filled by the sandbox venue
+
+The echo is one REQ and one REP socket in two processes over the same transport, at the same pace,
+before and after the grid.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+import zmq
+
+from agents.bench.report import Row
+from agents.config import RunConfig
+from agents.training import train
+from envs.synthetic import write_synthetic
+from grid import supervisor, wire
+from grid.bus import Addresses
+from grid.config import convert, load
+from grid.dataset import to_iso
+from grid.home import Home
+from grid.session import Session, find
+from grid.topology import GridConfig, processes
+from grid.transcript import Transcript, read
+
+DECISIONS: Final = 2_000
+PACE_PER_S: Final = 100
+ECHOES: Final = 1_000
+_BYTES: Final = 160  # about an action without its observation
+_TIMEOUT_MS: Final = 10_000
+_COMMAND: Final = (sys.executable, str(Path(__file__).parents[2] / "launch.py"))
+_ECHO: Final = """
+import sys, zmq
+rep = zmq.Context().socket(zmq.REP)
+rep.bind(sys.argv[1])
+while True:
+    rep.send(rep.recv())
+"""
+
+
+def run() -> list[Row]:
+    """Measure; takes about a minute."""
+    with TemporaryDirectory(prefix="argonaut-") as name:
+        folder = Path(name)
+        before = _echo_us(folder)
+        recorded = _session(folder)
+        after = _echo_us(folder)
+    echo = np.concatenate([before, after])
+    answered, filled = _spans_us(recorded)
+    rows = []
+    for label, values in (("", answered), ("fill_", filled)):
+        for percent in (50, 99):
+            value, baseline = np.percentile(values, percent), np.percentile(echo, percent)
+            rows.append(Row.of(f"{label}p{percent}", float(value), "us", float(baseline)))
+    return rows
+
+
+def _spans_us(run: Transcript) -> tuple[list[float], list[float]]:
+    """Row published to action answered, and to its order filled."""
+    began: dict[int, int] = {}
+    row_ns = 0
+    answered, filled = [], []
+    for published_ns, event in run.events:
+        match event:
+            case wire.Bar(history=False):
+                row_ns = published_ns
+            case wire.Decision():
+                began[event.seq] = row_ns
+            case wire.Acted() if event.answer.status == "accepted":
+                answered.append((published_ns - began[event.answer.decision_seq]) / 1e3)
+            case wire.Fill() if event.decision_seq in began:
+                filled.append((published_ns - began[event.decision_seq]) / 1e3)
+    return answered, filled
+
+
+def _session(folder: Path) -> Transcript:
+    home = Home(folder / "home")
+    rows = DECISIONS + 600
+    dataset = write_synthetic("signal", "bench", home, n=rows, seed=1)
+    middle = to_iso(dataset.start_ns + 600 * dataset.interval_ns)
+    ends = (to_iso(dataset.start_ns), to_iso(dataset.end_ns))
+    checkpoint = train(_run_config(ends, middle), home, progress=False)
+    bus = Addresses.ipc(folder / "bus")
+    file = folder / "grid.toml"
+    file.write_text(_grid(bus, middle, checkpoint))
+    config = load(file, GridConfig)
+    supervisor.run(config, processes(config, _COMMAND, file, home), home)
+    return read(Session.open(find(home.sessions, "latest")))[-1]
+
+
+def _run_config(ends: tuple[str, str], middle: str) -> RunConfig:
+    tree: dict[str, Any] = {
+        "name": "bench",
+        "data": {"dataset": "bench", "train": [ends[0], middle], "test": [middle, ends[1]]},
+        "env": {
+            "features": ["log_return:1", "momentum:30", "rsi:14", "log_volume", "hour_sin"],
+            "window": 8,
+            "steps": 100,
+            "target": {"max_qty": 100.0, "levels": [-1.0, 1.0]},
+        },
+        # an order on its way at once, so that the venue's part can be seen
+        "venue": {"latency_ms": 0.0},
+        "algo": {"name": "ppo", "net": [32, 32], "n_steps": 128, "batch_size": 128},
+        "run": {"total_steps": 128, "n_envs": 1, "checkpoint_every_steps": 128, "device": "cpu"},
+    }
+    return convert(tree, RunConfig, "agents.bench.decision")
+
+
+def _grid(bus: Addresses, start: str, checkpoint: Path) -> str:
+    ends = "\n".join(f'{f} = "{getattr(bus, f)}"' for f in bus.__struct_fields__)
+    return (
+        f'name = "bench"\n[bus]\n{ends}\n[feed]\ndataset = "bench"\nstart = "{start}"\n'
+        f'speed = {PACE_PER_S}\n[node]\nstrategy_id = "bench"\ncheckpoint = "{checkpoint}"\n'
+        f'[[agents]]\nid = "alpha"\nrole = "champion"\ncheckpoint = "{checkpoint}"\n'
+    )
+
+
+def _echo_us(folder: Path) -> Sequence[float]:
+    address = f"ipc://{folder}/echo"
+    server = subprocess.Popen([sys.executable, "-c", _ECHO, address])
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    req = context.socket(zmq.REQ)
+    try:
+        req.connect(address)
+        req.rcvtimeo = _TIMEOUT_MS
+        times = []
+        for _ in range(ECHOES):
+            began_ns = time.monotonic_ns()
+            req.send(bytes(_BYTES))
+            req.recv()
+            times.append((time.monotonic_ns() - began_ns) / 1e3)
+            time.sleep(1 / PACE_PER_S)
+        return times[ECHOES // 10 :]
+    finally:
+        server.kill()
+        server.wait(10)
+        req.close(linger=0)
+        context.term()
