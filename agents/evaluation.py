@@ -5,6 +5,7 @@ live: deterministic, by ONNX Runtime, one observation at a time.
 """
 
 import csv
+import gc
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +75,9 @@ def evaluate(
         tracks, notes, reports = _run_all(env, policy, seed, progress)
     finally:
         env.close()
-    facts = _facts(policy.checkpoint, dataset, env, tracks, seed, notes)
+        del env
+        gc.collect()  # in another thread the engine's objects cannot be freed
+    facts = _facts(policy.checkpoint, dataset, tracks, seed, notes)
     evaluation = Evaluation(facts, tracks, out)
     _write(evaluation, reports)
     return evaluation
@@ -161,7 +164,6 @@ def reconcile(track: Track, account: Any, spec: Spec, venue: Venue) -> None:
 def _facts(
     checkpoint: Checkpoint,
     dataset: Dataset,
-    env: TradingEnv,
     tracks: dict[str, Track],
     seed: int,
     notes: list[str],
