@@ -18,8 +18,8 @@ from grid.bus import (
     Publisher,
     Requester,
     Subscriber,
+    Waiter,
     new_context,
-    wait,
     wait_until_flowing,
 )
 from grid.epoch import next_epoch
@@ -62,9 +62,10 @@ def run(seat: Seat, name: str, addresses: Addresses, epochs: Path, life: Lifelin
 def _serve(
     seat: Seat, publisher: Publisher, subscriber: Subscriber, requester: Requester, life: Lifeline
 ) -> None:
+    waiter = Waiter((subscriber, requester, life.wake_fd))
     next_beat_ns = 0
     while not life.stop.is_set():
-        wait((subscriber, requester, life.wake_fd), _IDLE_S)
+        waiter.wait(_IDLE_S)
         for _ in range(_BURST):
             received = subscriber.recv()
             if received is None:

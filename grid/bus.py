@@ -16,6 +16,7 @@ from grid.errors import BusError, ProtocolError
 from grid.requests import REQUESTS_HWM, Requester, Responder
 from grid.sockets import (
     Addresses,
+    Waiter,
     new_context,
     new_socket,
     readable,
@@ -32,6 +33,7 @@ __all__ = [
     "Requester",
     "Responder",
     "Subscriber",
+    "Waiter",
     "new_context",
     "new_socket",
     "readable",

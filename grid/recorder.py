@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 QUEUE_BYTES: Final = 64 * 1024 * 1024
 FRAME_COST_BYTES: Final = 150  # of Python's objects around a frame that queues
+NAP_S: Final = 0.005  # times of arrival are late by as much; those of publication are exact
 FLUSH_S: Final = 0.05  # `kill -9` loses no more than this
 SYNC_S: Final = 1.0  # a power cut loses no more than this
 IDLE_S: Final = 0.01
@@ -227,6 +228,9 @@ def _loop(
     while not life.stop.is_set():
         wait([subscriber, life.wake_fd], next_beat_s - now_s)
         frame = subscriber.frame()
+        if frame is not None and ready:
+            # a nap, so that one wake-up takes many events and agents have the cores meanwhile
+            wait([life.wake_fd], NAP_S)
         while frame is not None:
             queue.put(time.time_ns(), frame)
             if not ready and _is_brokers_beat(frame):

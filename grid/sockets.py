@@ -113,12 +113,25 @@ class Waitable(Protocol):
         """The socket that becomes readable."""
 
 
+class Waiter:
+    """Waits for any of `ends` (ends of the bus, or file descriptors), again and again.
+
+    Making one costs more than waiting once, so loops keep theirs.
+    """
+
+    def __init__(self, ends: Iterable[Waitable | int]) -> None:
+        self._poller = zmq.Poller()
+        self._ends: dict[zmq.Socket[bytes] | int, Waitable | int] = {}
+        for end in ends:
+            handle = end if isinstance(end, int) else end.socket
+            self._ends[handle] = end
+            self._poller.register(handle, zmq.POLLIN)
+
+    def wait(self, timeout_s: float) -> list[Waitable | int]:
+        """Wait until any is readable, at most `timeout_s`; return those that are."""
+        return [self._ends[h] for h, _ in self._poller.poll(to_ms(timeout_s))]
+
+
 def wait(ends: Iterable[Waitable | int], timeout_s: float) -> list[Waitable | int]:
-    """Wait until any of `ends` (ends of the bus, or file descriptors) is readable; return those."""
-    poller = zmq.Poller()
-    handles: dict[zmq.Socket[bytes] | int, Waitable | int] = {}
-    for end in ends:
-        handle = end if isinstance(end, int) else end.socket
-        handles[handle] = end
-        poller.register(handle, zmq.POLLIN)
-    return [handles[h] for h, _ in poller.poll(to_ms(timeout_s))]
+    """Wait once, as with a `Waiter`."""
+    return Waiter(ends).wait(timeout_s)

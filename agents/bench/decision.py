@@ -4,10 +4,12 @@ A real grid trades a synthetic market at a fixed pace: broker, recorder, feed, n
 execution, and one agent with a trained network that follows the rows. Times are taken from the
 recording: all of them are stamped in the node's process.
 
-    p50, p99               market event published -> action accepted, its order id in the reply
-    fill_p50, fill_p99     market event published -> order filled by the sandbox venue
+    p50, p99              market event published -> action accepted, its order id in the reply
+    fill_p50, fill_p99    market event published -> order filled by the sandbox venue
+    direct_p50            as p50, beside an echo without anything between
 
-The echo is one REQ and one REP socket in two processes over the same transport, at the same pace,
+The echo is a REQ and a REP socket in two processes with a bare ROUTER loop between them that only
+passes frames on, as the broker does with actions; over the same transport, at the same pace,
 before and after the grid.
 """
 
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -35,9 +38,9 @@ from grid.session import Session, find
 from grid.topology import GridConfig, processes
 from grid.transcript import Transcript, read
 
-DECISIONS: Final = 2_000
+DECISIONS: Final = 1_500
 PACE_PER_S: Final = 100
-ECHOES: Final = 1_000
+ECHOES: Final = 400
 _BYTES: Final = 160  # about an action without its observation
 _TIMEOUT_MS: Final = 10_000
 _COMMAND: Final = (sys.executable, str(Path(__file__).parents[2] / "launch.py"))
@@ -48,22 +51,37 @@ rep.bind(sys.argv[1])
 while True:
     rep.send(rep.recv())
 """
+_LOOP: Final = """
+import sys, zmq
+context = zmq.Context()
+front, back = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
+front.bind(sys.argv[1])
+back.connect(sys.argv[2])
+poller = zmq.Poller()
+poller.register(front, zmq.POLLIN)
+poller.register(back, zmq.POLLIN)
+while True:
+    for socket, _ in poller.poll():
+        (back if socket is front else front).send_multipart(socket.recv_multipart())
+"""
 
 
 def run() -> list[Row]:
     """Measure; takes about a minute."""
     with TemporaryDirectory(prefix="argonaut-") as name:
         folder = Path(name)
-        before = _echo_us(folder)
+        before, direct_before = _echo_us(folder, _LOOP), _echo_us(folder)
         recorded = _session(folder)
-        after = _echo_us(folder)
+        after, direct_after = _echo_us(folder, _LOOP), _echo_us(folder)
     echo = np.concatenate([before, after])
+    direct = float(np.median(np.concatenate([direct_before, direct_after])))
     answered, filled = _spans_us(recorded)
     rows = []
     for label, values in (("", answered), ("fill_", filled)):
         for percent in (50, 99):
             value, baseline = np.percentile(values, percent), np.percentile(echo, percent)
             rows.append(Row.of(f"{label}p{percent}", float(value), "us", float(baseline)))
+    rows.append(Row.of("direct_p50", float(np.median(answered)), "us", direct))
     return rows
 
 
@@ -127,13 +145,18 @@ def _grid(bus: Addresses, start: str, checkpoint: Path) -> str:
     )
 
 
-def _echo_us(folder: Path) -> Sequence[float]:
-    address = f"ipc://{folder}/echo"
-    server = subprocess.Popen([sys.executable, "-c", _ECHO, address])
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    req = context.socket(zmq.REQ)
-    try:
-        req.connect(address)
+def _echo_us(folder: Path, loop: str = "") -> Sequence[float]:
+    """Round trips to a process that echoes, through one that runs `loop` if there is one."""
+    end, middle = f"ipc://{folder}/echo", f"ipc://{folder}/loop"
+    with ExitStack() as stack:
+        _script(stack, _ECHO, end)
+        if loop:
+            _script(stack, loop, middle, end)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        stack.callback(context.term)
+        req = context.socket(zmq.REQ)
+        stack.callback(req.close, linger=0)
+        req.connect(middle if loop else end)
         req.rcvtimeo = _TIMEOUT_MS
         times = []
         for _ in range(ECHOES):
@@ -143,8 +166,9 @@ def _echo_us(folder: Path) -> Sequence[float]:
             times.append((time.monotonic_ns() - began_ns) / 1e3)
             time.sleep(1 / PACE_PER_S)
         return times[ECHOES // 10 :]
-    finally:
-        server.kill()
-        server.wait(10)
-        req.close(linger=0)
-        context.term()
+
+
+def _script(stack: ExitStack, code: str, *arguments: str) -> None:
+    child = subprocess.Popen([sys.executable, "-c", code, *arguments])
+    stack.callback(child.wait, 10)
+    stack.callback(child.kill)
