@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import zmq
@@ -109,12 +109,12 @@ def _taking_turns(
     """Return all measurements of ours and of the bare ones; the first round of each warms up."""
     found: tuple[list[float], list[float]] = ([], [])
     with (
-        _system("serve", roles[0], subscribers, events) as ours,
-        _system("serve_bare", roles[1], subscribers, events) as bare,
+        system("serve", roles[0], subscribers, events) as ours,
+        system("serve_bare", roles[1], subscribers, events) as bare,
     ):
         for n in range(rounds + 1):
-            for (sender, receivers), values in zip((ours, bare), found, strict=True):
-                measured = measure(sender, receivers, events)
+            for each, values in zip((ours, bare), found, strict=True):
+                measured = measure(each.sender, each.receivers, events)
                 values.extend(measured if n else ())
     return found
 
@@ -188,10 +188,17 @@ class _Child:
         self._out.close()
 
 
+class System(NamedTuple):
+    """A broker in a process, subscribers in processes, and what publishes to them from here."""
+
+    sender: Sender
+    receivers: list[_Child]
+    context: zmq.Context[zmq.Socket[bytes]]
+    addresses: Addresses
+
+
 @contextmanager
-def _system(
-    server: str, receiver: str, subscribers: int, events: int
-) -> Iterator[tuple[Sender, list[_Child]]]:
+def system(server: str, receiver: str, subscribers: int, events: int) -> Iterator[System]:
     """Start a broker and its subscribers, and give them with a sender once all are connected."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="argonaut-"))
@@ -208,7 +215,7 @@ def _system(
             stack.callback(child.close)
         for child in receivers:
             _until_connected(sender, child)
-        yield sender, receivers
+        yield System(sender, receivers, context, addresses)
 
 
 def _until_connected(sender: Sender, child: _Child) -> None:
