@@ -64,7 +64,7 @@ def _serve(
 ) -> None:
     waiter = Waiter((subscriber, requester, life.wake_fd))
     next_beat_ns = 0
-    while not life.stop.is_set():
+    while not life.stopping:
         waiter.wait(_IDLE_S)
         for _ in range(_BURST):
             received = subscriber.recv()

@@ -126,7 +126,7 @@ def lock(addresses: Addresses, stack: ExitStack) -> None:
 
 
 def run(addresses: Addresses, life: Lifeline, *, epoch: int, name: str = "broker") -> None:
-    """Be the broker until `life.stop`; ready when its own heartbeat has come back as an event.
+    """Be the broker until `life.stopping`; ready when its own heartbeat has come back as an event.
 
     Raises:
         BusError: another broker is running here, or an address is taken.
@@ -176,7 +176,7 @@ def _loop(
     for source in (*sockets.values(), echo.socket, life.wake_fd):
         poller.register(source, zmq.POLLIN)
     next_beat_s = time.monotonic()
-    while not life.stop.is_set():
+    while not life.stopping:
         now_s = time.monotonic()
         if now_s >= next_beat_s:
             proxy.count()

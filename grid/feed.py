@@ -71,7 +71,7 @@ def run(
     name: str = "feed",
     bookmark: Path | None = None,
 ) -> None:
-    """Be the feed until `life.stop`; ready when a node can connect.
+    """Be the feed until `life.stopping`; ready when a node can connect.
 
     Args:
         config: what to play, and how fast.
@@ -251,7 +251,7 @@ def _router(
 
 def _loop(desk: Desk, publisher: Publisher, life: Lifeline) -> None:
     next_beat_s = 0.0
-    while not life.stop.is_set():
+    while not life.stopping:
         now_s = time.monotonic()
         if now_s >= next_beat_s:
             publisher.heartbeat(desk.state, desk.counters())

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -27,7 +26,7 @@ class Lifeline:
     """The process's tie to its supervisor, and the one place that says when to stop.
 
     Attributes:
-        stop: set on SIGTERM, on SIGINT, and when the supervisor is gone; loops watch it.
+        stopping: true after SIGTERM, SIGINT, and when the supervisor is gone; loops watch it.
         wake_fd: readable from then on, for loops that wait on descriptors.
 
     Args:
@@ -35,7 +34,7 @@ class Lifeline:
     """
 
     def __init__(self, fd: int | None = None) -> None:
-        self.stop = threading.Event()
+        self.stopping = False  # no threading.Event: a signal's handler could wait for its lock
         self.wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._fd = fd
         if fd is not None:
@@ -55,7 +54,7 @@ class Lifeline:
 
     def end(self) -> None:
         """Ask this process to stop; safe from any thread and from a signal's handler."""
-        self.stop.set()
+        self.stopping = True
         os.eventfd_write(self.wake_fd, 1)
 
     def close(self) -> None:

@@ -157,7 +157,7 @@ def run(
     config_digest: str = "",
     versions: dict[str, str] | None = None,
 ) -> Path:
-    """Record until `life.stop` and return the session's folder.
+    """Record until `life.stopping` and return the session's folder.
 
     Ready when a heartbeat of the broker has come through the proxy: nothing is lost from then on.
 
@@ -225,7 +225,7 @@ def _loop(
     ready = False
     now_s = next_beat_s = time.monotonic()
     deadline_s = now_s + START_TIMEOUT_S
-    while not life.stop.is_set():
+    while not life.stopping:
         wait([subscriber, life.wake_fd], next_beat_s - now_s)
         frame = subscriber.frame()
         if frame is not None and ready:

@@ -39,7 +39,6 @@ def main() -> int:
         time.sleep(100)  # a grandchild that nobody waits for
     if mode != "never":
         life.ready()
-    # not `life.stop.wait`: a handler that sets the event would wait for the lock that wait holds
     while not select.select([life.wake_fd], [], [], 0.02)[0] or mode == "deaf":
         if mode == "finish" and (args.folder / "finish").exists():
             return 0
