@@ -5,7 +5,6 @@ live: deterministic, by ONNX Runtime, one observation at a time.
 """
 
 import csv
-import gc
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -76,7 +75,6 @@ def evaluate(
     finally:
         env.close()
         del env
-        gc.collect()  # in another thread the engine's objects cannot be freed
     facts = _facts(policy.checkpoint, dataset, tracks, seed, notes)
     evaluation = Evaluation(facts, tracks, out)
     _write(evaluation, reports)

@@ -1,6 +1,5 @@
 """What a run's config means on the dataset it names: rows, spec, reward scale."""
 
-import gc
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +70,6 @@ def make(config: RunConfig, home: Home) -> Plan:
         reward_scale=scale,
     )
     recipe.make().close()  # a mistake shows here in one sentence, not in a child's traceback
-    gc.collect()  # in another thread the engine's objects cannot be freed
     data = DataRef(
         name=dataset.manifest.name,
         fingerprint=dataset.manifest.fingerprint,

@@ -6,7 +6,6 @@ a fresh model takes weights, optimizer, counters and replay buffer from the disk
 bits as one that was not; what is lost is the work since the last checkpoint.
 """
 
-import gc
 import logging
 import os
 import sys
@@ -84,7 +83,6 @@ def train(
             while latest is None or latest.manifest.steps < total:
                 latest = _segment(config, template, envs, run, latest, scalars, bar)
         del envs
-        gc.collect()  # in another thread the engine's objects cannot be freed
         return latest.path
 
 

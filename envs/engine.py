@@ -201,7 +201,7 @@ class SteppedEngine:
         """Free the engine; harmless when closed already."""
         self.stop()
         if self._engine is not None:
-            self._engine.dispose()
+            free(self._engine, self.strategy, self._link)
             self._engine = None
 
     def _check_alive(self, run: greenlet.greenlet) -> None:
@@ -243,6 +243,17 @@ def build(
     strategy = AgentStrategy(spec, instrument, link, STRATEGY_ID)
     engine.add_strategy(strategy)
     return engine, strategy
+
+
+def free(engine: Any, strategy: AgentStrategy, link: Link) -> None:
+    """Dispose of what `build` gave.
+
+    Strategy and link hold each other: left to the garbage collector they would be freed on
+    whatever thread it runs, and the engine's objects must die on their own.
+    """
+    engine.dispose()
+    strategy.__dict__.clear()
+    link.__dict__.clear()
 
 
 def market_data(

@@ -8,7 +8,7 @@ import numpy as np
 from nautilus_trader.model import BarType, InstrumentId
 
 from envs.data.check import GAP_INTERVALS, TICK_GAP_NS, gaps
-from envs.engine import build
+from envs.engine import build, free
 from envs.trading import TradingEnv
 from grid import wire
 from grid.dataset import Dataset, Manifest, Quality, fingerprint
@@ -72,12 +72,12 @@ def rerun(run: Transcript) -> Rerun:
     try:
         engine.add_data(_engine_data(run), validate=False)
         engine.run()
+        if link.error is not None:
+            raise EngineError(f"the strategy failed in the replay: {link.error}") from link.error
+        ledger = strategy.ledger
+        return Rerun(link.orders, link.fills, ledger.cash, ledger.position_qty)
     finally:
-        engine.dispose()
-    if link.error is not None:
-        raise EngineError(f"the strategy failed in the replay: {link.error}") from link.error
-    ledger = strategy.ledger
-    return Rerun(link.orders, link.fills, ledger.cash, ledger.position_qty)
+        free(engine, strategy, link)
 
 
 def dataset_of(run: Transcript, name: str = "session") -> Dataset:

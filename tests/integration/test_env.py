@@ -1,5 +1,9 @@
 """The env: Gymnasium's contract, honest fills, and the engine's own word on all of it."""
 
+import gc
+import sys
+import threading
+
 import gymnasium
 import numpy as np
 import pytest
@@ -31,6 +35,7 @@ def make():
         made.append(env)
         return env
 
+    build_env.made = made
     yield build_env
     for env in made:
         env.close()
@@ -343,3 +348,23 @@ def test_failure_inside_a_callback_surfaces_and_the_next_episode_works(make, mon
     env.reset(seed=0)
     _, _, _, _, info = env.step(2)
     assert info["position_qty"] == 10_000.0
+
+
+def test_closed_env_is_freed_on_its_own_thread(make, monkeypatch):
+    complaints = []
+    gc.collect()
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    gc.disable()  # the collector must have no chance to run on this thread first
+    try:
+        for _ in range(3):
+            env = make(steps=20)
+            play(env, 1)
+            env.close()
+        del env
+        make.made.clear()
+        thread = threading.Thread(target=gc.collect)
+        thread.start()
+        thread.join(10)
+    finally:
+        gc.enable()
+    assert complaints == []
