@@ -54,7 +54,11 @@ class EnvFill(NamedTuple):
 
 
 class StepLink:
-    """Hands each decision to the caller of `SteppedEngine.step`."""
+    """Hands each decision to the caller of `SteppedEngine.step`.
+
+    The caller may be ahead: it passes rows on which nothing is ordered and nothing is pending
+    without the engine, which then catches up, row by row, when there is something to do.
+    """
 
     wants_ticks = False
 
@@ -65,6 +69,8 @@ class StepLink:
         self.error: BaseException | None = None
         self._every = every
         self._keep_history = keep_history
+        self._behind = 0
+        self._target: float | None = None
 
     def start(self, strategy: AgentStrategy) -> None:
         """Count rows from here."""
@@ -75,8 +81,16 @@ class StepLink:
     def stop(self) -> None:
         """Nothing to close."""
 
+    def catch_up(self, rows: int, target: float | None) -> None:
+        """Move to `target` only `rows` rows from now."""
+        self._behind = rows
+        self._target = target
+
     def row(self, row: Bar | QuoteTick) -> float | None:
         """Switch to the caller when a decision is due; its answer is the target."""
+        if self._behind:
+            self._behind -= 1
+            return None if self._behind else self._target
         self._due -= 1
         if self._due:
             return None
@@ -162,12 +176,17 @@ class SteppedEngine:
         self._link.fills = []
         self._link.refused = 0
         self._link.error = None
+        self._link.catch_up(0, None)
         self._run = greenlet.greenlet(self._engine.run)
         self._run.switch()
         self._check_alive(self._run)
 
-    def step(self, target: float | None) -> None:
+    def step(self, target: float | None, behind: int = 0) -> None:
         """Move to `target`, None to hold, and run on to the next decision.
+
+        Args:
+            target: share of `max_qty`.
+            behind: rows to run through first, on which nothing was to be ordered.
 
         Raises:
             EngineError: the engine failed, or the data ended before a decision.
@@ -175,7 +194,11 @@ class SteppedEngine:
         run = self._run
         if run is None:
             raise EngineError("step before start")
-        run.switch(target)
+        if behind:
+            self._link.catch_up(behind, target)
+            run.switch(None)
+        else:
+            run.switch(target)
         if run.dead:
             self._check_alive(run)
 

@@ -92,12 +92,16 @@ class Pipeline:
         Position and pending are shares of `max_qty`; the other two are percent of capital.
         """
         clip, max_qty, capital = self._clip, self._max_qty, self._capital
+        position = position_qty / max_qty
+        pending = pending_qty / max_qty
+        gain = 100.0 * unrealized / capital
         growth = 100.0 * math.log(equity / capital) if equity > 0.0 else -clip
+        # spelled out: min and max cost three times as much, at every step of the env
         return (
-            min(clip, max(-clip, position_qty / max_qty)),
-            min(clip, max(-clip, pending_qty / max_qty)),
-            min(clip, max(-clip, 100.0 * unrealized / capital)),
-            min(clip, max(-clip, growth)),
+            position if -clip <= position <= clip else math.copysign(clip, position),
+            pending if -clip <= pending <= clip else math.copysign(clip, pending),
+            gain if -clip <= gain <= clip else math.copysign(clip, gain),
+            growth if -clip <= growth <= clip else math.copysign(clip, growth),
         )
 
     def _raw(self, rows: Rows) -> NDArray[np.float64]:

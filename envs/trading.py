@@ -4,6 +4,8 @@ One step is one decision: the action names a target position, the engine runs on
 decision with latency, spread and fees, and the reward is what that did to the account.
 """
 
+import math
+import operator
 from typing import Any, Final
 
 import gymnasium
@@ -78,20 +80,26 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             )
         self._steps = steps
         self._reward = rewards.find(reward)
+        self._is_log_equity = self._reward is rewards.log_equity
         self._scale = reward_scale
         first = self._lo - self.pipeline.warmup + 1
         columns = {k: np.asarray(v[first : self._hi]) for k, v in dataset.columns.items()}
         # row r of the dataset is row r - self._offset of the matrix
         self._offset = first + self.pipeline.lookback - 1
-        self._flat = self.pipeline.matrix(columns).ravel()
+        features = self.pipeline.matrix(columns).ravel()
+        # room behind the last window, so that each can be copied with the account's places
+        self._flat = np.concatenate([features, np.zeros(len(ACCOUNT), dtype=np.float32)])
+        self._account = np.zeros(len(ACCOUNT), dtype=np.float32)
         self._width = len(spec.features)
         self._window_size = spec.window * self._width
         self._first = first
         self._prices: list[float] = as_rows(columns)["close"].tolist()
         self._times_ns: list[int] = columns["ts_event"].tolist()
         self._levels = spec.target.levels if spec.target.kind == "discrete" else ()
+        self._multiplier = manifest.instrument.multiplier
         self._engine = SteppedEngine(spec, manifest.instrument, venue, keep_history=keep_history)
         self._ledger = self._engine.ledger
+        self._order_qty = self._engine.strategy.intent.order_qty
         self._ruin = venue.ruin * spec.capital
         self._row = self._last_row = -1
         self.action_space = (
@@ -130,12 +138,16 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         self._engine.start(market_data(self.dataset.manifest, window, self._spec, self.venue))
         self._fills_seen = 0
         self._traded = 0.0
+        self._behind = 0
         self._equity = self._peak = self._spec.capital
-        price = self._prices[row - self._first]
-        return self._observe(price, self._equity), self._info(price, self._equity)
+        self._remember_account(self._prices[row - self._first])
+        return self._observe(), self._info(self._prices[row - self._first])
 
     def step(self, action: Any) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
         """Move to the action's target and run to the next decision.
+
+        Where nothing is to be ordered and nothing is pending, nothing can happen in the engine:
+        it stays behind and catches up at the next order.
 
         Raises:
             ConfigError: the action is not in the action space.
@@ -143,22 +155,26 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         """
         if self._row >= self._last_row:
             raise gymnasium.error.ResetNeeded("step after the end of an episode: call reset first")
-        self._engine.step(self._target(action))
-        self._row += self._spec.every
+        target = self._target(action)
         ledger = self._ledger
+        every = self._spec.every
+        if ledger.pending_qty == 0.0 and self._order_qty(target, ledger.position_qty, 0.0) == 0.0:
+            self._behind += every
+        else:
+            self._engine.step(target, self._behind)
+            self._behind = 0
+        self._row += every
         price = self._prices[self._row - self._first]
-        equity = ledger.equity(price)
-        reward = self._scale * self._reward(
-            rewards.Step(
-                self._equity, equity, self._peak, self._spec.capital, ledger.traded - self._traded
-            )
-        )
-        self._equity = equity
-        self._peak = max(self._peak, equity)
-        self._traded = ledger.traded
+        before = self._equity
+        self._equity = equity = ledger.cash + ledger.position_qty * price * self._multiplier
+        reward = self._scale * self._rewarded(before, equity)
+        if equity > self._peak:
+            self._peak = equity
+        if equity != before or not self._behind:
+            self._remember_account(price)
         terminated = equity <= self._ruin
         truncated = self._row >= self._last_row and not terminated
-        obs, info = self._observe(price, equity), self._info(price, equity)
+        obs, info = self._observe(), self._info(price)
         if terminated:
             self._last_row = self._row
         return obs, reward, terminated, truncated, info
@@ -178,37 +194,50 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
 
     def _target(self, action: Any) -> float:
         if self._levels:
-            index = int(action)
-            if index != action or not 0 <= index < len(self._levels):
-                raise ConfigError(
-                    f"action: expected a whole number from 0 to {len(self._levels) - 1}, "
-                    f"found {action!r}"
-                )
-            return self._levels[index]
+            try:
+                index = operator.index(action)
+                if index >= 0:
+                    return self._levels[index]
+            except (TypeError, IndexError):
+                pass
+            raise ConfigError(
+                f"action: expected a whole number from 0 to {len(self._levels) - 1}, "
+                f"found {action!r}"
+            )
         target = float(np.asarray(action, dtype=np.float64).reshape(-1)[0])
         if not -1.0 <= target <= 1.0:
             raise ConfigError(f"action: expected a target from -1 to 1, found {target}")
         return target
 
-    def _observe(self, price: float, equity: float) -> Obs:
-        ledger = self._ledger
+    def _rewarded(self, before: float, equity: float) -> float:
+        if self._is_log_equity and equity > 0.0 and before > 0.0:
+            return 0.0 if equity == before else math.log(equity / before)
+        traded = self._ledger.traded
+        step = rewards.Step(before, equity, self._peak, self._spec.capital, traded - self._traded)
+        self._traded = traded
+        return self._reward(step)
+
+    def _remember_account(self, price: float) -> None:
+        ledger, account = self._ledger, self._account
+        account[0], account[1], account[2], account[3] = self.pipeline.account(
+            ledger.position_qty, ledger.pending_qty, ledger.unrealized(price), self._equity
+        )
+
+    def _observe(self) -> Obs:
         end = (self._row - self._offset + 1) * self._width
         size = self._window_size
-        obs = np.empty(size + len(ACCOUNT), dtype=np.float32)
-        obs[:size] = self._flat[end - size : end]
-        # one by one: four scalars cost less than a tuple's conversion
-        obs[size], obs[size + 1], obs[size + 2], obs[size + 3] = self.pipeline.account(
-            ledger.position_qty, ledger.pending_qty, ledger.unrealized(price), equity
-        )
+        obs: Obs = self._flat[end - size : end + len(ACCOUNT)].copy()
+        obs[size:] = self._account
         return obs
 
-    def _info(self, price: float, equity: float) -> dict[str, Any]:
+    def _info(self, price: float) -> dict[str, Any]:
         ledger = self._ledger
-        fills: list[EnvFill] = self._engine.fills
-        new = fills[self._fills_seen :]
-        self._fills_seen += len(new)
+        new: list[EnvFill] = []
+        if not self._behind:
+            new = self._engine.fills[self._fills_seen :]
+            self._fills_seen += len(new)
         return {
-            "equity": equity,
+            "equity": self._equity,
             "position_qty": ledger.position_qty,
             "fees": ledger.fees,
             "traded": ledger.traded,
