@@ -253,18 +253,14 @@ class BusLink:
         received_ns = time.time_ns()
         answer = self.gate.judge(action, time.monotonic_ns())
         if answer.status == "accepted":
-            order_id = self._move(action)
-            if order_id:
+            order_id = f"{action.agent_id}-{action.lease}-{action.action_seq}"
+            if self._strategy.move_to(action.target, order_id):
                 answer = msgspec.structs.replace(answer, client_order_ids=(order_id,))
                 self.gate.remember(action, answer)
         self._responder.reply(corr, answer)
         self._publish(wire.Acted(action, answer, received_ns))
         if answer.status == "accepted":
             self._close("action", action.target, action.agent_id)
-
-    def _move(self, action: wire.Action) -> str | None:
-        order_id = f"{action.agent_id}-{action.lease}-{action.action_seq}"
-        return self._strategy.move_to(action.target, order_id)
 
     # -- decisions and orders -----------------------------------------------------------------
 

@@ -65,6 +65,7 @@ class AgentStrategy(Strategy):
         self.ledger = Ledger(spec.capital, instrument.multiplier)
         self.dispatch: Callable[[Any], None] = self.submit_order
         self._row: Callable[[Bar | QuoteTick], float | None] = link.row
+        self._quantities: dict[float, Quantity] = {}  # an agent orders few sizes, many times
         self._on_rows = spec.rows == "quote"
         self._instrument_id = InstrumentId.from_str(instrument.id)
         self._precisions = (instrument.price_precision, instrument.size_precision)
@@ -113,21 +114,25 @@ class AgentStrategy(Strategy):
 
     # -- orders --------------------------------------------------------------------------------
 
-    def move_to(self, target: float, client_order_id: str | None = None) -> str | None:
-        """Order what is missing between position and target; return the order's id, if any."""
+    def move_to(self, target: float, client_order_id: str | None = None) -> bool:
+        """Order what is missing between position and target; say whether anything was."""
         ledger = self.ledger
         qty = self.intent.order_qty(target, ledger.position_qty, ledger.pending_qty)
         if qty == 0.0:
-            return None
+            return False
+        side, size = (OrderSide.BUY, qty) if qty > 0 else (OrderSide.SELL, -qty)
+        quantity = self._quantities.get(size)
+        if quantity is None:
+            quantity = self._quantities[size] = Quantity(size, self._precisions[1])
         order = self.order_factory.market(
             self._instrument_id,
-            OrderSide.BUY if qty > 0 else OrderSide.SELL,
-            Quantity(abs(qty), self._precisions[1]),
+            side,
+            quantity,
             client_order_id=ClientOrderId(client_order_id) if client_order_id else None,
         )
         ledger.pending_qty = round(ledger.pending_qty + qty, 12)
         self.dispatch(order)
-        return str(order.client_order_id)
+        return True
 
     def forget(self, order: Any) -> None:
         """Count what is left of an order as pending no more."""
