@@ -6,7 +6,6 @@ runs exactly as it does unattended. One engine a process: the core keeps its mes
 thread-local state.
 """
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -61,6 +60,7 @@ class StepLink:
     """
 
     wants_ticks = False
+    wants_rows = True
 
     def __init__(self, every: int, keep_history: bool) -> None:
         self.caller = greenlet.getcurrent()
@@ -71,6 +71,14 @@ class StepLink:
         self._keep_history = keep_history
         self._behind = 0
         self._target: float | None = None
+
+    def begin(self, times_ns: list[int]) -> None:
+        """Forget the last run; the next one has rows at `times_ns`."""
+        self.caller = greenlet.getcurrent()
+        self.fills = []
+        self.refused = 0
+        self.error = None
+        self._behind = 0
 
     def start(self, strategy: AgentStrategy) -> None:
         """Count rows from here."""
@@ -86,7 +94,7 @@ class StepLink:
         self._behind = rows
         self._target = target
 
-    def row(self, row: Bar | QuoteTick) -> float | None:
+    def row(self, row: Any) -> float | None:
         """Switch to the caller when a decision is due; its answer is the target."""
         if self._behind:
             self._behind -= 1
@@ -95,13 +103,7 @@ class StepLink:
         if self._due:
             return None
         self._due = self._every
-        self._until_purge -= 1
-        if not self._until_purge:
-            self._purge()
-        target = self.caller.switch(True)
-        if target is _STOP:
-            raise Stopped("episode over")
-        return target  # type: ignore[no-any-return]
+        return self._ask()
 
     def tick(self, quote: QuoteTick) -> None:
         """Not asked for."""
@@ -121,14 +123,62 @@ class StepLink:
         """Keep the error for the caller."""
         self.error = error
 
+    def _ask(self) -> float | None:
+        self._until_purge -= 1
+        if not self._until_purge:
+            self._until_purge = _PURGE_EVERY
+            if not self._keep_history:
+                self._purge()
+        target = self.caller.switch(True)
+        if target is _STOP:
+            raise Stopped("episode over")
+        return target  # type: ignore[no-any-return]
+
     def _purge(self) -> None:
-        self._until_purge = _PURGE_EVERY
-        if self._keep_history:
-            return
         cache, now = self._strategy.cache, self._strategy.clock.timestamp_ns()
         cache.purge_closed_orders(now, 0)
         cache.purge_closed_positions(now, 0)
         cache.purge_account_events(now, 0)
+
+
+class TimedLink(StepLink):
+    """The same by time: an alert at each decision that the caller wants, instead of every row.
+
+    For bars under a latency. There an order fills on the quotes of opens alone, so the bars need
+    not go through the engine at all; a decision is an alert at the bar's close.
+    """
+
+    wants_rows = False
+
+    def begin(self, times_ns: list[int]) -> None:
+        """Forget the last run; the next one has rows at `times_ns`."""
+        super().begin(times_ns)
+        self._times_ns = times_ns
+
+    def start(self, strategy: AgentStrategy) -> None:
+        """Be called at the first row."""
+        super().start(strategy)
+        self._alert(0)
+
+    def row(self, row: Any) -> float | None:
+        """Take the alert: act if the caller was ahead, else ask."""
+        now, behind = self._at, self._behind
+        if behind:
+            self._behind = 0
+            target = self._target
+        else:
+            target = self._ask()
+            behind = self._behind
+            if behind:
+                self._alert(now + behind)
+                return None
+        self._alert(now + self._every)
+        return target
+
+    def _alert(self, row: int) -> None:
+        self._at = row
+        if row < len(self._times_ns):
+            self._strategy.clock.set_time_alert_ns("decision", self._times_ns[row])
 
 
 class SteppedEngine:
@@ -144,9 +194,11 @@ class SteppedEngine:
     def __init__(
         self, spec: Spec, instrument: Instrument, venue: Venue, *, keep_history: bool = False
     ) -> None:
-        self._link = StepLink(spec.every, keep_history)
+        self._timed = spec.rows == "bar" and venue.latency_ns > 0
+        self._link = (TimedLink if self._timed else StepLink)(spec.every, keep_history)
         self._engine, self.strategy = build(spec, instrument, venue, self._link)
         self.ledger = self.strategy.ledger
+        self._venue = venue
         self._run: greenlet.greenlet | None = None
         self._used = False
 
@@ -160,8 +212,12 @@ class SteppedEngine:
         """Orders since `start` that venue or risk checks refused."""
         return self._link.refused
 
-    def start(self, data: Sequence[Bar | QuoteTick]) -> None:
-        """Run `data` up to the first decision.
+    def start(self, manifest: Manifest, columns: Columns) -> None:
+        """Run the rows in `columns` up to the first decision.
+
+        Args:
+            manifest: of the dataset that the columns are from.
+            columns: the rows of the episode.
 
         Raises:
             EngineError: the engine failed, or there was no decision in the data.
@@ -171,12 +227,11 @@ class SteppedEngine:
             self._engine.reset()
             self._engine.clear_data()
         self._used = True
+        data = market_data(
+            manifest, columns, self.strategy.spec, self._venue, only_quotes=self._timed
+        )
         self._engine.add_data(data, validate=False)
-        self._link.caller = greenlet.getcurrent()
-        self._link.fills = []
-        self._link.refused = 0
-        self._link.error = None
-        self._link.catch_up(0, None)
+        self._link.begin(columns["ts_event"].tolist())
         self._run = greenlet.greenlet(self._engine.run)
         self._run.switch()
         self._check_alive(self._run)
@@ -280,9 +335,17 @@ def free(engine: Any, strategy: AgentStrategy, link: Link) -> None:
 
 
 def market_data(
-    manifest: Manifest, columns: Columns, spec: Spec, venue: Venue
+    manifest: Manifest, columns: Columns, spec: Spec, venue: Venue, *, only_quotes: bool = False
 ) -> list[Bar | QuoteTick]:
-    """Return the engine's view of dataset rows: quotes, or each bar after its open's quote."""
+    """Return the engine's view of dataset rows: quotes, or each bar after its open's quote.
+
+    Args:
+        manifest: of the dataset.
+        columns: the rows.
+        spec: for the engine's name of the bars.
+        venue: for the quotes that are made from bars.
+        only_quotes: leave out the bars, but for the last, which carries the time to its close.
+    """
     instrument = manifest.instrument
     precisions = (instrument.price_precision, instrument.size_precision)
     instrument_id = InstrumentId.from_str(instrument.id)
@@ -293,7 +356,9 @@ def market_data(
     )
     deep = columns["volume"] * 0.0 + DEEP_QTY
     opens = {"ts_event": ts, "bid_px": bid, "ask_px": ask, "bid_qty": deep, "ask_qty": deep}
-    return alternate(
-        engine_quotes(instrument_id, opens, precisions),
-        engine_bars(BarType.from_str(spec.bar_type), columns, precisions),
-    )
+    quotes = engine_quotes(instrument_id, opens, precisions)
+    bar_type = BarType.from_str(spec.bar_type)
+    if only_quotes:
+        last = {field: values[-1:] for field, values in columns.items()}
+        return [*quotes, *engine_bars(bar_type, last, precisions)]
+    return alternate(quotes, engine_bars(bar_type, columns, precisions))

@@ -14,7 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs import rewards
-from envs.engine import EnvFill, SteppedEngine, market_data
+from envs.engine import EnvFill, SteppedEngine
 from envs.pipeline import ACCOUNT, Pipeline, as_rows
 from grid.dataset import Dataset, to_iso
 from grid.errors import ConfigError, DataError
@@ -135,7 +135,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         window = {
             k: np.asarray(v[row : self._last_row + 1]) for k, v in self.dataset.columns.items()
         }
-        self._engine.start(market_data(self.dataset.manifest, window, self._spec, self.venue))
+        self._engine.start(self.dataset.manifest, window)
         self._fills_seen = 0
         self._traded = 0.0
         self._behind = 0

@@ -52,6 +52,7 @@ class BusLink:
     """
 
     wants_ticks = True
+    wants_rows = True
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from nautilus_trader.model import Bar, QuoteTick
+from nautilus_trader.model import QuoteTick
 
 from grid.node import strategy as strategies
 
@@ -13,9 +13,11 @@ class Link(Protocol):
 
     Attributes:
         wants_ticks: whether quotes that are no rows are to be handed over too.
+        wants_rows: whether bars are to be handed over; False where the link sets alerts instead.
     """
 
     wants_ticks: bool
+    wants_rows: bool
 
     def start(self, strategy: "strategies.AgentStrategy") -> None:
         """The strategy has started."""
@@ -23,8 +25,11 @@ class Link(Protocol):
     def stop(self) -> None:
         """The strategy is stopping."""
 
-    def row(self, row: Bar | QuoteTick) -> float | None:
-        """A row has come; return the target to move to now, None to leave all as it is."""
+    def row(self, row: Any) -> float | None:
+        """A row has come; return the target to move to now, None to leave all as it is.
+
+        `row` is an engine Bar or QuoteTick, or the TimeEvent of an alert that the link has set.
+        """
 
     def tick(self, quote: QuoteTick) -> None:
         """A quote has come that is no row."""
@@ -48,6 +53,7 @@ class LocalLink:
     """
 
     wants_ticks = False
+    wants_rows = True
 
     def __init__(
         self, decide: Callable[["strategies.AgentStrategy"], float | None], every: int = 1
@@ -65,7 +71,7 @@ class LocalLink:
     def stop(self) -> None:
         """Nothing to close."""
 
-    def row(self, row: Bar | QuoteTick) -> float | None:
+    def row(self, row: Any) -> float | None:
         """Ask the function when a decision is due."""
         self._due -= 1
         if self._due:

@@ -5,7 +5,7 @@ the link and asks the engine to stop.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from nautilus_trader.model import (
     Bar,
@@ -26,6 +26,9 @@ from grid.spec import Spec
 
 if TYPE_CHECKING:
     from grid.node.links import Link
+
+
+_KEPT_QUANTITIES: Final = 1024
 
 
 class Stopped(Exception):
@@ -64,7 +67,7 @@ class AgentStrategy(Strategy):
         self.intent = Intent(spec.target, instrument)
         self.ledger = Ledger(spec.capital, instrument.multiplier)
         self.dispatch: Callable[[Any], None] = self.submit_order
-        self._row: Callable[[Bar | QuoteTick], float | None] = link.row
+        self._row: Callable[[Any], float | None] = link.row
         self._quantities: dict[float, Quantity] = {}  # an agent orders few sizes, many times
         self._on_rows = spec.rows == "quote"
         self._instrument_id = InstrumentId.from_str(instrument.id)
@@ -75,7 +78,7 @@ class AgentStrategy(Strategy):
     def on_start(self) -> None:
         """Subscribe, and tell the link."""
         self.ledger.reset(self.spec.capital)
-        if self.spec.rows == "bar":
+        if self.spec.rows == "bar" and self.link.wants_rows:
             self.subscribe_bars(BarType.from_str(self.spec.bar_type))
         if self.spec.rows == "quote" or self.link.wants_ticks:
             self.subscribe_quotes(self._instrument_id)
@@ -112,6 +115,15 @@ class AgentStrategy(Strategy):
         except BaseException as e:
             self._fail(e)
 
+    def on_time_event(self, event: Any) -> None:
+        """An alert that the link has set: a row's time has come."""
+        try:
+            target = self._row(event)
+            if target is not None:
+                self.move_to(target)
+        except BaseException as e:
+            self._fail(e)
+
     # -- orders --------------------------------------------------------------------------------
 
     def move_to(self, target: float, client_order_id: str | None = None) -> bool:
@@ -123,6 +135,8 @@ class AgentStrategy(Strategy):
         side, size = (OrderSide.BUY, qty) if qty > 0 else (OrderSide.SELL, -qty)
         quantity = self._quantities.get(size)
         if quantity is None:
+            if len(self._quantities) > _KEPT_QUANTITIES:
+                self._quantities.clear()
             quantity = self._quantities[size] = Quantity(size, self._precisions[1])
         order = self.order_factory.market(
             self._instrument_id,

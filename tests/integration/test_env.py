@@ -98,7 +98,7 @@ def test_stepped_run_equals_a_plain_run_with_the_same_decisions(kind, every):
     targets = np.random.default_rng(1).choice([-1.0, 0.0, 1.0], decisions).tolist()
 
     stepped = SteppedEngine(spec, instrument, VENUE, keep_history=True)
-    stepped.start(events)
+    stepped.start(data.manifest, data.columns)
     for target in targets[:-1]:
         stepped.step(target)
     with pytest.raises(EngineError, match="the data ended"):
