@@ -1,53 +1,176 @@
-"""The command line: parse, load the config, call one function.
+"""The command line: each command with its options above it; it loads the config, calls one function.
 
-Each command imports what it runs when it runs it, so that the light processes stay light.
+A command imports what it runs when it runs it, so that the light processes stay light.
 """
 
 import argparse
 import json
+import math
+import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, NamedTuple
 
 from grid.errors import ArgonautError, ConfigError, ParityError
 from grid.home import DEFAULT, Home
 
-type Run = Callable[[argparse.Namespace], int | None]
+type Args = argparse.Namespace
+type Run = Callable[[Args], int | None]
 
 COMMAND: Final = (sys.executable, str(Path(__file__).resolve()))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 the input is at fault."""
-    args = _parser().parse_args(argv)
     try:
-        return args.run(args) or 0
+        args = _parser().parse_args(argv)
+        code = args.run(args) or 0
+        print(end="", flush=True)  # what cannot be written is an error here, not after the end
+        return int(code)
     except ArgonautError as e:
-        print(f"argonaut: {e}", file=sys.stderr)
-        return e.exit_code
+        return _fail(str(e), e.exit_code)
     except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:  # whoever read has left: of no use to tell anyone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
+    except OSError as e:
+        return _fail(f"{e.filename}: {e.strerror}" if e.filename else str(e), 1)
+    except Exception as e:
+        with tempfile.NamedTemporaryFile("w", prefix="argonaut-", delete=False) as file:
+            traceback.print_exception(e, file=file)
+        what = " ".join(f"{type(e).__name__}: {e}".split())
+        return _fail(f"a fault of the program itself, {what}; traceback in {file.name}", 1)
+
+
+def _fail(why: str, code: int) -> int:
+    print(f"argonaut: {why}", file=sys.stderr)
+    return code
+
+
+# -- options ---------------------------------------------------------------------------------------
+
+
+class _Option(NamedTuple):
+    names: tuple[str, ...]
+    how: dict[str, Any]
+
+
+class _Command(NamedTuple):
+    words: list[str]
+    run: Run
+    what: str
+    example: str
+    options: tuple[_Option, ...]
+
+
+_COMMANDS: Final[list[_Command]] = []
+_GROUPS: Final = {"data": "import, list and describe market data", "sessions": "look at recordings"}
+
+
+def _option(*names: str, **how: Any) -> _Option:
+    return _Option(names, how)
+
+
+def _flag(name: str, what: str) -> _Option:
+    return _Option((name,), {"action": "store_true", "help": what})
+
+
+def _command(words: str, what: str, example: str, *options: _Option) -> Callable[[Run], Run]:
+    """Make the function below a command."""
+
+    def register(run: Run) -> Run:
+        _COMMANDS.append(_Command(words.split(), run, what, f"argonaut {words} {example}", options))
+        return run
+
+    return register
+
+
+def _home(text: str) -> Home:
+    if Path(text).exists() and not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"expected a folder, found the file {text}")
+    return Home(Path(text))
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number from 0, found {text!r}")
+    return value
+
+
+_HOME: Final = _option(
+    "--home", type=_home, default=str(DEFAULT), metavar="FOLDER",
+    help="of datasets, runs and sessions (default: %(default)s)",
+)  # fmt: skip
+_SET: Final = _option(
+    "--set", action="append", default=[], metavar="KEY=VALUE",
+    help="override a key of the file, as in feed.speed=10; may be repeated",
+)  # fmt: skip
+_NAME: Final = _option("--name", required=True, help="of the dataset")
+_REPLACE: Final = _flag("--replace", "replace a dataset of that name")
+_SEED: Final = _option(
+    "--seed", type=_whole, default=0, help="of what is random (default: %(default)s)"
+)
+_CHECKPOINT: Final = _option(
+    "checkpoint", type=Path, help="folder of a checkpoint, or of a run for its latest"
+)
+_SESSION: Final = _option("session", help="id, folder, file, or `latest`")
+_CHILD: Final = (
+    _option("--config", type=Path, required=True, help="TOML file of the grid"),
+    _option("--name", help="of the process (default: as the supervisor names it)"),
+    _SET,
+    _option("--lifeline", type=_whole, metavar="FD", help="set by the supervisor"),
+)
 
 
 # -- data ------------------------------------------------------------------------------------------
 
 
-def _data_import(args: argparse.Namespace) -> None:
+@_command(
+    "data import",
+    "a CSV or Parquet file becomes a dataset",
+    "eurusd.csv --instrument configs/instruments/eurusd.toml --bar 1-HOUR-ASK --timestamp open",
+    _option("file", type=Path, help="CSV or Parquet, with a header; CSV may be compressed"),
+    _option("--instrument", type=Path, required=True, help="TOML file: what is traded"),
+    _option("--name", help="of the dataset (default: the file's name)"),
+    _option("--kind", choices=("bars", "quotes", "trades"), default="bars", help="what a row is"),
+    _option("--bar", help="step and price, as in 1-HOUR-ASK (default: inferred, and told)"),
+    _option(
+        "--timestamp", choices=("open", "close"), default="close",
+        help="which end of a bar its time marks (default: %(default)s)",
+    ),
+    _option("--time-format", help="as for strptime (default: ISO or epoch, found out)"),
+    _option(
+        "--columns", default="", metavar="FIELD=NAME,...",
+        help="names of columns that are not found by themselves",
+    ),
+    _flag("--repair", "drop, sort and round bad rows and count them, instead of refusing"),
+    _REPLACE,
+)  # fmt: skip
+def _data_import(args: Args) -> None:
     from envs.data.importer import import_file
-    from envs.data.show import describe
     from grid import instrument
-    from grid.dataset import Dataset
 
-    home = Home(args.home)
     with _Progress("rows") as progress:
-        import_file(
+        manifest = import_file(
             args.file,
             instrument.load(args.instrument),
-            name=args.name or args.file.name.split(".")[0],
-            home=home,
+            name=args.file.name.split(".")[0] if args.name is None else args.name,
+            home=args.home,
             kind=args.kind,
             bar=args.bar,
             timestamp=args.timestamp,
@@ -57,77 +180,120 @@ def _data_import(args: argparse.Namespace) -> None:
             replace=args.replace,
             progress=progress,
         )
-    print(describe(Dataset.find(home.datasets, args.name or args.file.name.split(".")[0])))
+    if manifest.bar and args.bar is None:
+        print(f"bars taken for {manifest.bar}, by their distance; --bar says otherwise\n")
+    _show(args.home, manifest.name)
 
 
-def _data_list(args: argparse.Namespace) -> None:
+@_command("data list", "the datasets there are", "")
+def _data_list(args: Args) -> None:
     from envs.data.show import table
 
-    print(table(Home(args.home)))
+    print(table(args.home))
 
 
-def _data_info(args: argparse.Namespace) -> None:
-    from envs.data.show import describe
-    from grid.dataset import Dataset
+@_command(
+    "data info",
+    "one dataset: range, quality, fingerprint",
+    "eurusd-1h-2017 --verify",
+    _option("name", help="of the dataset"),
+    _flag("--verify", "compute the fingerprint again and compare"),
+)
+def _data_info(args: Args) -> None:
+    _show(args.home, args.name, verify=args.verify)
 
-    print(describe(Dataset.find(Home(args.home).datasets, args.name), verify=args.verify))
 
-
-def _data_demo(args: argparse.Namespace) -> None:
+@_command("data demo", "import the real hourly EUR/USD bars of the demo", "")
+def _data_demo(args: Args) -> None:
     from envs.data.demo import import_demo
-    from envs.data.show import describe
-    from grid.dataset import Dataset
 
-    home = Home(args.home)
     with _Progress("rows") as progress:
-        manifest = import_demo(home, progress)
-    print(describe(Dataset.find(home.datasets, manifest.name)))
+        manifest = import_demo(args.home, progress)
+    _show(args.home, manifest.name)
 
 
-def _data_synthetic(args: argparse.Namespace) -> None:
-    from envs.data.show import describe
+@_command(
+    "data synthetic",
+    "a market with a known best policy, or a random walk",
+    "signal --name planted --rows 120000",
+    _option("kind", choices=("signal", "walk"), help="what it holds"),
+    _NAME,
+    _option("--rows", type=_whole, default=120_000, help="bars (default: %(default)s)"),
+    _SEED,
+    _REPLACE,
+)
+def _data_synthetic(args: Args) -> None:
     from envs.synthetic import write_synthetic
-    from grid.dataset import Dataset
 
-    home = Home(args.home)
-    write_synthetic(args.kind, args.name, home, n=args.rows, seed=args.seed, replace=args.replace)
-    print(describe(Dataset.find(home.datasets, args.name)))
+    write_synthetic(
+        args.kind, args.name, args.home, n=args.rows, seed=args.seed, replace=args.replace
+    )
+    _show(args.home, args.name)
 
 
 # -- train and evaluate ----------------------------------------------------------------------------
 
 
-def _train(args: argparse.Namespace) -> None:
+@_command(
+    "train",
+    "train an agent as a TOML file says; Ctrl-C leaves a run that --resume goes on with",
+    "configs/train/eurusd-ppo.toml --set run.total_steps=20480",
+    _option("config", type=Path, help="TOML file of the run"),
+    _SET,
+    _flag("--resume", "go on with a run of that name"),
+    _flag("--replace", "begin a run of that name anew"),
+    _flag("--quiet", "no progress bar"),
+)
+def _train(args: Args) -> None:
     from agents import config
     from agents.checkpoint import describe
     from agents.training import train
 
+    if args.resume and args.replace:
+        raise ConfigError("train: expected --resume or --replace, found both")
     run = config.load(args.config, args.set)
-    folder = train(
-        run, Home(args.home), resume=args.resume, replace=args.replace, progress=not args.quiet
+    print(
+        describe(
+            train(run, args.home, resume=args.resume, replace=args.replace, progress=not args.quiet)
+        )
     )
-    print(describe(folder))
 
 
-def _evaluate(args: argparse.Namespace) -> None:
+@_command(
+    "evaluate",
+    "a checkpoint beside baselines, on held-out time",
+    ".argonaut/runs/eurusd-ppo",
+    _CHECKPOINT,
+    _option(
+        "--rows", choices=("test", "train"), default="test",
+        help="range of the run's config (default: %(default)s)",
+    ),
+    _option("--start", help="ISO date or time, in place of --rows"),
+    _option("--end", help="ISO date or time, not included"),
+    _SEED,
+    _option("--out", type=Path, help="folder for results (default: in HOME/reports)"),
+)  # fmt: skip
+def _evaluate(args: Args) -> None:
     from agents.checkpoint import Checkpoint
     from agents.evaluation import evaluate
     from agents.report import write_report
     from agents.scorecard import render
 
-    home = Home(args.home)
-    rows = (args.start, args.end) if args.start and args.end else args.rows
-    if bool(args.start) != bool(args.end):
+    if (args.start is None) != (args.end is None):
         raise ConfigError("evaluate: expected --start and --end together, found one of them")
-    out = args.out or home.reports / f"evaluation-{Checkpoint.open(args.checkpoint).digest}"
-    evaluation = evaluate(args.checkpoint, home, rows=rows, seed=args.seed, out=out, progress=True)
-    report = out / "report.html"
-    write_report(report, evaluation)
-    print(render(evaluation))
-    print(f"report: {report}")
+    rows = args.rows if args.start is None else (args.start, args.end)
+    out = args.out or args.home.reports / f"evaluation-{Checkpoint.open(args.checkpoint).digest}"
+    evaluation = evaluate(
+        args.checkpoint, args.home, rows=rows, seed=args.seed, out=out, progress=True
+    )
+    report = write_report(out / "report.html", evaluation)
+    print(f"{render(evaluation)}\nreport: {report}")
 
 
-def _checkpoint(args: argparse.Namespace) -> None:
+@_command(
+    "checkpoint", "verify and describe a checkpoint", ".argonaut/runs/eurusd-ppo", _CHECKPOINT
+)
+def _checkpoint(args: Args) -> None:
     from agents.checkpoint import describe
 
     print(describe(args.checkpoint))
@@ -136,145 +302,194 @@ def _checkpoint(args: argparse.Namespace) -> None:
 # -- the grid --------------------------------------------------------------------------------------
 
 
-def _up(args: argparse.Namespace) -> int:
+@_command(
+    "up",
+    "start a whole grid and watch over it until its data ends, or Ctrl-C",
+    "configs/grid.toml",
+    _option("config", type=Path, help="TOML file of the grid"),
+    _SET,
+)
+def _up(args: Args) -> int:
     from agents.grids import check
     from grid import supervisor
     from grid.config import load
     from grid.topology import GridConfig, processes
 
-    home = Home(args.home)
     config = load(args.config, GridConfig, args.set)
-    check(config, home)
-    specs = processes(config, COMMAND, args.config, home, args.set)
+    check(config, args.home)
     return supervisor.run(
         config,
-        specs,
-        home,
-        lambda notice: print(notice.kind, notice.name, notice.detail, notice.log, flush=True),
+        processes(config, COMMAND, args.config, args.home, args.set),
+        args.home,
+        lambda n: print(*filter(None, (n.kind, n.name, n.detail, n.log)), flush=True),
     )
 
 
-def _broker(args: argparse.Namespace) -> None:
+@_command("broker", "one process of a grid: the middle of the bus", "--config g.toml", *_CHILD)
+def _broker(args: Args) -> None:
     from grid import broker
     from grid.epoch import next_epoch
 
-    config, home, life = _child(args)
-    broker.run(config.bus, life, epoch=next_epoch(home.epochs, args.name), name=args.name)
+    config, name, life = _child(args, "broker")
+    broker.run(config.bus, life, epoch=next_epoch(args.home.epochs, name), name=name)
 
 
-def _record(args: argparse.Namespace) -> None:
+@_command("record", "one process of a grid: writes a session", "--config g.toml", *_CHILD)
+def _record(args: Args) -> None:
     from grid import recorder
     from grid.epoch import next_epoch
 
-    config, home, life = _child(args)
-    recorder.run(
-        config.bus,
-        life,
-        home.sessions,
-        label=config.name,
-        epoch=next_epoch(home.epochs, args.name),
-        name=args.name,
-    )
+    config, name, life = _child(args, "recorder")
+    epoch = next_epoch(args.home.epochs, name)
+    recorder.run(config.bus, life, args.home.sessions, label=config.name, epoch=epoch, name=name)
 
 
-def _feed(args: argparse.Namespace) -> None:
+@_command("feed", "one process of a grid: plays a dataset", "--config g.toml", *_CHILD)
+def _feed(args: Args) -> None:
     from agents.grids import feed
 
-    config, home, life = _child(args)
-    feed(config, home, args.name, life, supervised=args.lifeline is not None)
+    config, name, life = _child(args, "feed")
+    feed(config, args.home, name, life, supervised=args.lifeline is not None)
 
 
-def _node(args: argparse.Namespace) -> None:
+@_command("node", "one process of a grid: trades", "--config g.toml", *_CHILD)
+def _node(args: Args) -> None:
     from agents.grids import node_setup
     from grid.node import live
 
-    config, home, life = _child(args)
-    live.run(node_setup(config, home, args.name), life)
+    config, name, life = _child(args, "node")
+    live.run(node_setup(config, args.home, name), life)
 
 
-def _agent(args: argparse.Namespace) -> None:
+@_command(
+    "agent",
+    "one process of a grid: decides",
+    "--config g.toml --id alpha",
+    _option("--id", required=True, help="which agent of the config"),
+    *_CHILD,
+)
+def _agent(args: Args) -> None:
     from agents import worker
     from agents.grids import seat
 
-    config, home, life = _child(args)
+    config, name, life = _child(args, f"agent-{args.id}")
     agent = config.agent(args.id)
     if agent is None:
         known = ", ".join(a.id for a in config.agents)
         raise ConfigError(f"--id: expected one of {known}, found {args.id!r}")
-    worker.run(seat(config, agent), args.name, config.bus, home.epochs, life)
+    worker.run(seat(config, agent), name, config.bus, args.home.epochs, life)
 
 
-def _status(args: argparse.Namespace) -> int:
+@_command(
+    "status",
+    "processes, rates, gaps, late and dropped counts and positions of running grids",
+    "",
+    _option("--config", type=Path, help="a grid that no supervisor here has started"),
+    _option("--seconds", type=_number, default=2.5, help="to listen (default: %(default)s)"),
+)
+def _status(args: Args) -> int:
     from grid import status
     from grid.config import load
     from grid.gridstate import running
     from grid.topology import GridConfig
 
-    home = Home(args.home)
     if args.config is not None:
-        config = load(args.config, GridConfig)
-        snapshot = status.collect(config.bus, args.seconds)
+        snapshot = status.collect(load(args.config, GridConfig).bus, args.seconds)
         print(status.render(snapshot))
         return 0 if snapshot.processes else 1
-    grids = running(home)
+    grids = running(args.home)
     if not grids:
-        print(f"no grid is running in {home.root}")
-        return 1
+        print(f"no grid is running in {args.home.root}")
     for grid in grids:
         expected = [child.name for child in grid.children]
         print(f"grid {grid.name}, supervisor {grid.pid}")
         print(status.render(status.collect(grid.addresses, args.seconds, expected)))
-    return 0
+    return 0 if grids else 1
 
 
 # -- sessions and replay ---------------------------------------------------------------------------
 
 
-def _sessions_list(args: argparse.Namespace) -> None:
+@_command("sessions list", "the sessions there are", "")
+def _sessions_list(args: Args) -> None:
     from grid.session import table
 
-    print(table(Home(args.home).sessions))
+    print(table(args.home.sessions))
 
 
-def _sessions_info(args: argparse.Namespace) -> None:
-    from grid.session import info
+@_command("sessions info", "one session: what it holds, what is not whole", "latest", _SESSION)
+def _sessions_info(args: Args) -> None:
+    from grid.session import find, info
 
-    print(info(_session(args)))
+    print(info(find(args.home.sessions, args.session)))
 
 
-def _sessions_export(args: argparse.Namespace) -> None:
+@_command(
+    "sessions export",
+    "a session's market data becomes a dataset",
+    "latest --name replayed",
+    _SESSION,
+    _NAME,
+    _REPLACE,
+)
+def _sessions_export(args: Args) -> None:
     from agents.replaying import export
-    from envs.data.show import describe
-    from grid.dataset import Dataset
+    from grid.session import find
 
-    home = Home(args.home)
-    export(_session(args), args.name, home, replace=args.replace)
-    print(describe(Dataset.find(home.datasets, args.name)))
+    export(find(args.home.sessions, args.session), args.name, args.home, replace=args.replace)
+    _show(args.home, args.name)
 
 
-def _replay(args: argparse.Namespace) -> None:
+@_command(
+    "replay",
+    "a session through the engine again and compared, or back to the bus",
+    "latest --to bus --speed 100",
+    _SESSION,
+    _option(
+        "--to", choices=("engine", "bus"), default="engine",
+        help="engine: compare observations, actions, orders and fills with the recording; "
+        "bus: play it to agents and dashboards (default: %(default)s)",
+    ),
+    _option("--agent", help="checkpoint or baseline:NAME in place of the recorded champion"),
+    _option("--speed", type=_number, help="to bus: times real time, 0 at once (default: 1)"),
+    _flag("--step", "to bus: a decision each Enter"),
+    _option("--config", type=Path, help="to bus: grid whose broker runs (default: an own one)"),
+)  # fmt: skip
+def _replay(args: Args) -> None:
     from agents import parity, replaying
     from grid.config import load
+    from grid.session import find
     from grid.topology import GridConfig
 
-    home = Home(args.home)
+    session = find(args.home.sessions, args.session)
     if args.to == "bus":
         bus = load(args.config, GridConfig).bus if args.config else None
+        speed = 1.0 if args.speed is None else args.speed
         result = replaying.to_bus(
-            _session(args), home, addresses=bus, speed=args.speed, step=args.step, agent=args.agent
+            session, args.home, addresses=bus, speed=speed, step=args.step, agent=args.agent
         )
         print(replaying.render(result))
         return
-    checks = replaying.to_engine(_session(args), home, args.agent)
+    if args.speed is not None or args.step or args.config:
+        raise ConfigError("replay: expected --to bus with --speed, --step or --config, found none")
+    checks = replaying.to_engine(session, args.home, args.agent)
     print(parity.render(checks))
-    if not all(check.equal for check in checks):
-        raise ParityError("the replay differs from the recording")
+    differ = [check.what for check in checks if not check.equal]
+    if differ:
+        raise ParityError(f"{session}: not so in {len(differ)} checks: {'; '.join(differ)}")
 
 
 # -- the rest --------------------------------------------------------------------------------------
 
 
-def _bench(args: argparse.Namespace) -> None:
+@_command(
+    "bench",
+    "measure against a baseline in the same run",
+    "env --json",
+    _option("bench", choices=("env", "bus", "decision", "replay"), help="what to measure"),
+    _flag("--json", "print one JSON object"),
+)
+def _bench(args: Args) -> None:
     from importlib import import_module
 
     from agents.bench.report import result, table
@@ -283,290 +498,37 @@ def _bench(args: argparse.Namespace) -> None:
     print(json.dumps(result(args.bench, rows)) if args.json else table(args.bench, rows))
 
 
-def _demo(args: argparse.Namespace) -> int:
+@_command(
+    "demo",
+    "the whole circle on real data, in under five minutes",
+    "",
+    _flag("--short", "train and trade less, for a quick check"),
+)
+def _demo(args: Args) -> int:
     from agents.demo import demo
 
-    return demo(Home(args.home), COMMAND, Path(__file__).parent, short=args.short)
+    return demo(args.home, COMMAND, Path(__file__).parent, short=args.short)
 
 
-# -- parsing ---------------------------------------------------------------------------------------
+# -- what commands share ---------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="argonaut",
-        description="Train RL agents in the engine that trades them, run them on a ZeroMQ grid, "
-        "record and replay what happened.",
-        epilog="example: argonaut demo    (about three minutes, everything once)",
-    )
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
-    _data_parser(commands)
-    _learning_parsers(commands)
-    _grid_parsers(commands)
-    _session_parsers(commands)
+def _child(args: Args, role: str) -> tuple[Any, str, Any]:
+    """Begin a process of a grid: its config, its name, its lifeline."""
+    from grid import process
+    from grid.config import convert, load
+    from grid.topology import GridConfig, Name
 
-    bench = _add(
-        commands,
-        "bench",
-        _bench,
-        "measure against a baseline in the same run",
-        "argonaut bench env --json",
-    )
-    bench.add_argument(
-        "bench", choices=("env", "bus", "decision", "replay"), help="what to measure"
-    )
-    bench.add_argument("--json", action="store_true", help="print one JSON object")
-    demo = _add(
-        commands,
-        "demo",
-        _demo,
-        "the whole circle on real data, in under five minutes",
-        "argonaut demo",
-    )
-    demo.add_argument(
-        "--short", action="store_true", help="train and trade less, for a quick check"
-    )
-    return top
+    name = convert(args.name or role, Name, "--name")
+    life = process.start(name, args.lifeline)
+    return load(args.config, GridConfig, args.set), name, life
 
 
-def _data_parser(commands: Any) -> None:
-    data = commands.add_parser("data", help="import, list and describe market data")
-    verbs = data.add_subparsers(metavar="VERB", required=True)
+def _show(home: Home, name: str, *, verify: bool = False) -> None:
+    from envs.data.show import describe
+    from grid.dataset import Dataset
 
-    add = _add(
-        verbs,
-        "import",
-        _data_import,
-        "a CSV or Parquet file becomes a dataset",
-        "argonaut data import eurusd.csv --instrument configs/instruments/eurusd.toml "
-        "--bar 1-HOUR-ASK --timestamp open",
-    )
-    add.add_argument("file", type=Path, help="CSV or Parquet, with a header")
-    add.add_argument("--instrument", type=Path, required=True, help="TOML file, what is traded")
-    add.add_argument("--name", help="of the dataset (default: the file's name)")
-    add.add_argument(
-        "--kind",
-        choices=("bars", "quotes", "trades"),
-        default="bars",
-        help="what a row is (default: %(default)s)",
-    )
-    add.add_argument(
-        "--bar", help="step and price, as in 1-HOUR-ASK (default: step from the data, price LAST)"
-    )
-    add.add_argument(
-        "--timestamp",
-        choices=("open", "close"),
-        default="close",
-        help="which end of a bar its time marks (default: %(default)s)",
-    )
-    add.add_argument("--time-format", help="as for strptime (default: ISO or epoch, found out)")
-    add.add_argument(
-        "--columns",
-        default="",
-        metavar="FIELD=NAME,...",
-        help="names of columns that are not found by themselves",
-    )
-    add.add_argument(
-        "--repair",
-        action="store_true",
-        help="drop, sort and round bad rows and count them, instead of refusing",
-    )
-    add.add_argument("--replace", action="store_true", help="replace a dataset of that name")
-
-    _add(verbs, "list", _data_list, "the datasets there are", "argonaut data list")
-    info = _add(
-        verbs,
-        "info",
-        _data_info,
-        "one dataset: range, quality, fingerprint",
-        "argonaut data info eurusd-1h-2017 --verify",
-    )
-    info.add_argument("name", help="of the dataset")
-    info.add_argument("--verify", action="store_true", help="compute the fingerprint again")
-    _add(
-        verbs,
-        "demo",
-        _data_demo,
-        "import the real hourly EUR/USD bars of the demo",
-        "argonaut data demo",
-    )
-    synthetic = _add(
-        verbs,
-        "synthetic",
-        _data_synthetic,
-        "a market with a known best policy, or a random walk",
-        "argonaut data synthetic signal --name planted --rows 120000",
-    )
-    synthetic.add_argument("kind", choices=("signal", "walk"), help="what it holds")
-    synthetic.add_argument("--name", required=True, help="of the dataset")
-    synthetic.add_argument("--rows", type=int, default=120_000, help="bars (default: %(default)s)")
-    synthetic.add_argument(
-        "--seed", type=int, default=0, help="of the market (default: %(default)s)"
-    )
-    synthetic.add_argument("--replace", action="store_true", help="replace a dataset of that name")
-
-
-def _learning_parsers(commands: Any) -> None:
-    train = _add(
-        commands,
-        "train",
-        _train,
-        "train an agent as a TOML file says",
-        "argonaut train configs/train/eurusd-ppo.toml --set run.total_steps=20480",
-    )
-    train.add_argument("config", type=Path, help="TOML file of the run")
-    _set(train)
-    train.add_argument("--resume", action="store_true", help="go on with a run of that name")
-    train.add_argument("--replace", action="store_true", help="begin a run of that name anew")
-    train.add_argument("--quiet", action="store_true", help="no progress bar")
-
-    judge = _add(
-        commands,
-        "evaluate",
-        _evaluate,
-        "a checkpoint beside baselines, on held-out time",
-        "argonaut evaluate .argonaut/runs/eurusd-ppo",
-    )
-    judge.add_argument("checkpoint", type=Path, help="a checkpoint, or a run for its latest")
-    judge.add_argument(
-        "--rows",
-        choices=("test", "train"),
-        default="test",
-        help="range of the run's config (default: %(default)s)",
-    )
-    judge.add_argument("--start", help="ISO date or time, in place of --rows")
-    judge.add_argument("--end", help="ISO date or time, not included")
-    judge.add_argument("--seed", type=int, default=0, help="of the random baseline")
-    judge.add_argument("--out", type=Path, help="folder for results (default: in HOME/reports)")
-
-    show = _add(
-        commands,
-        "checkpoint",
-        _checkpoint,
-        "verify and describe a checkpoint",
-        "argonaut checkpoint .argonaut/runs/eurusd-ppo",
-    )
-    show.add_argument("checkpoint", type=Path, help="a checkpoint, or a run for its latest")
-
-
-def _grid_parsers(commands: Any) -> None:
-    up = _add(
-        commands, "up", _up, "start a whole grid and watch over it", "argonaut up configs/grid.toml"
-    )
-    up.add_argument("config", type=Path, help="TOML file of the grid")
-    _set(up)
-    children: tuple[tuple[str, str, Run, str], ...] = (
-        ("broker", "broker", _broker, "the middle of the bus"),
-        ("record", "recorder", _record, "write a session of all that passes"),
-        ("feed", "feed", _feed, "play a dataset as a venue's data"),
-        ("node", "node", _node, "trade: the live node with its strategy"),
-        ("agent", "agent", _agent, "decide: one agent"),
-    )
-    for command, name, run, what in children:
-        more = " --id alpha" if command == "agent" else ""
-        child = _add(
-            commands,
-            command,
-            run,
-            f"{what} (one process of a grid)",
-            f"argonaut {command} --config configs/grid.toml{more}",
-        )
-        child.add_argument("--config", type=Path, required=True, help="TOML file of the grid")
-        child.add_argument("--name", default=name, help="of the process (default: %(default)s)")
-        _set(child)
-        child.add_argument("--lifeline", type=int, metavar="FD", help="set by the supervisor")
-        if command == "agent":
-            child.add_argument("--id", required=True, help="which agent of the config")
-
-    status = _add(
-        commands,
-        "status",
-        _status,
-        "processes, rates, gaps, positions of running grids",
-        "argonaut status",
-    )
-    status.add_argument("--config", type=Path, help="a grid that no supervisor here has started")
-    status.add_argument(
-        "--seconds", type=float, default=2.5, help="to listen (default: %(default)s)"
-    )
-
-
-def _session_parsers(commands: Any) -> None:
-    sessions = commands.add_parser("sessions", help="list, describe and export recorded sessions")
-    verbs = sessions.add_subparsers(metavar="VERB", required=True)
-    _add(verbs, "list", _sessions_list, "the sessions there are", "argonaut sessions list")
-    info = _add(
-        verbs,
-        "info",
-        _sessions_info,
-        "one session: what it holds, what is not whole",
-        "argonaut sessions info latest",
-    )
-    export = _add(
-        verbs,
-        "export",
-        _sessions_export,
-        "a session's market data becomes a dataset",
-        "argonaut sessions export latest --name replayed",
-    )
-    export.add_argument("--name", required=True, help="of the dataset")
-    export.add_argument("--replace", action="store_true", help="replace a dataset of that name")
-    replay = _add(
-        commands,
-        "replay",
-        _replay,
-        "a session through the engine again, or back to the bus",
-        "argonaut replay latest    or    argonaut replay latest --to bus --speed 100",
-    )
-    for parser in (info, export, replay):
-        parser.add_argument("session", help="id, folder, file, or `latest`")
-    replay.add_argument(
-        "--to",
-        choices=("engine", "bus"),
-        default="engine",
-        help="engine: compare observations, actions, orders and fills with the "
-        "recording; bus: play it to agents and dashboards",
-    )
-    replay.add_argument(
-        "--agent", help="a checkpoint or baseline:NAME in place of the recorded one"
-    )
-    replay.add_argument(
-        "--speed",
-        type=float,
-        default=1.0,
-        help="to the bus: times real time; 0 is as fast as possible",
-    )
-    replay.add_argument("--step", action="store_true", help="to the bus: a decision each Enter")
-    replay.add_argument(
-        "--config",
-        type=Path,
-        help="to the bus: grid whose broker runs already (default: a broker of its own)",
-    )
-
-
-def _add(commands: Any, name: str, run: Run, what: str, example: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=what, description=what[0].upper() + what[1:] + ".", epilog=f"example: {example}"
-    )
-    parser.add_argument(
-        "--home",
-        type=Path,
-        default=DEFAULT,
-        metavar="FOLDER",
-        help="of datasets, runs and sessions (default: %(default)s)",
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _set(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a key of the file, as in run.total_steps=20480",
-    )
+    print(describe(Dataset.find(home.datasets, name), verify=verify))
 
 
 def _mapping(text: str) -> dict[str, str]:
@@ -577,39 +539,65 @@ def _mapping(text: str) -> dict[str, str]:
     return {field.strip(): name.strip() for field, _, name in pairs}
 
 
-def _child(args: argparse.Namespace) -> tuple[Any, Home, Any]:
-    """Begin a process of a grid: its config, its home, its lifeline."""
-    from grid import process
-    from grid.config import load
-    from grid.topology import GridConfig
-
-    life = process.start(args.name, args.lifeline)
-    return load(args.config, GridConfig, args.set), Home(args.home), life
-
-
-def _session(args: argparse.Namespace) -> Path:
-    from grid.session import find
-
-    return find(Home(args.home).sessions, args.session)
-
-
 class _Progress:
-    """A bar for functions that report (done, total)."""
+    """A bar for functions that report (done, total), shown at the first report to a terminal."""
 
     def __init__(self, unit: str) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(unit=f" {unit}", leave=False)
+        self._unit = unit
+        self._bar: Any = None
 
     def __enter__(self) -> Callable[[int, int], None]:
         return self._show
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
     def _show(self, done: int, total: int) -> None:
-        self._bar.total = total
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=total, unit=f" {self._unit}", leave=False, disable=None)
         self._bar.update(done - self._bar.n)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **how)
+
+    def error(self, message: str) -> Any:
+        where = self.prog.removeprefix("argonaut").lstrip()
+        self.exit(2, f"argonaut: {f'{where}: ' * bool(where)}{message}; see {self.prog} --help\n")
+
+
+def _parser() -> _Parser:
+    top = _Parser(
+        prog="argonaut",
+        description="Train RL agents in the engine that trades them, run them on a ZeroMQ grid,\n"
+        "record and replay what happened.",
+        epilog="example: argonaut demo    (about three minutes, everything once)",
+    )
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    groups: dict[str, Any] = {}
+    for words, run, what, example, options in _COMMANDS:
+        if len(words) > 1 and words[0] not in groups:
+            about = _GROUPS[words[0]]
+            group = commands.add_parser(
+                words[0], help=about, description=about, epilog=f"example: {example}"
+            )
+            groups[words[0]] = group.add_subparsers(metavar="VERB", required=True)
+        parent = groups[words[0]] if len(words) > 1 else commands
+        parser = parent.add_parser(
+            words[-1], help=what, description=what, epilog=f"example: {example}"
+        )
+        parser.set_defaults(run=run)
+        for names, how in (*options, _HOME):
+            parser.add_argument(*names, **how)
+    return top
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
     def step(self, action: Any) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
         """Move to the action's target and run to the next decision.
 
-        Where nothing is to be ordered and nothing is pending, nothing can happen in the engine:
+        Where nothing is to be ordered and no order is under way, nothing can happen in the engine:
         it stays behind and catches up at the next order.
 
         Raises:
@@ -158,7 +158,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         target = self._target(action)
         ledger = self._ledger
         every = self._spec.every
-        if ledger.pending_qty == 0.0 and self._order_qty(target, ledger.position_qty, 0.0) == 0.0:
+        if ledger.working_qty == 0.0 and self._order_qty(target, ledger.position_qty, 0.0) == 0.0:
             self._behind += every
         else:
             self._engine.step(target, self._behind)

@@ -17,6 +17,7 @@ class Ledger:
         cash: balance if the position were worth nothing.
         position_qty: signed.
         pending_qty: signed, in orders that are neither filled nor closed.
+        working_qty: the same without signs: 0 means that no order is under way.
         avg_px: average price of the open position.
         fees: paid so far.
         traded: notional traded so far.
@@ -25,6 +26,7 @@ class Ledger:
 
     __slots__ = (
         "avg_px", "cash", "fees", "fills", "multiplier", "pending_qty", "position_qty", "traded",
+        "working_qty",
     )  # fmt: skip
 
     def __init__(self, capital: float, multiplier: float) -> None:
@@ -36,10 +38,16 @@ class Ledger:
         self.cash = capital
         self.position_qty = 0.0
         self.pending_qty = 0.0
+        self.working_qty = 0.0
         self.avg_px = 0.0
         self.fees = 0.0
         self.traded = 0.0
         self.fills = 0
+
+    def order(self, signed_qty: float) -> None:
+        """Count an order as pending."""
+        self.pending_qty = round(self.pending_qty + signed_qty, 12)
+        self.working_qty = round(self.working_qty + abs(signed_qty), 12)
 
     def fill(self, signed_qty: float, px: float, commission: float) -> None:
         """Take one fill of an order that was pending."""
@@ -55,14 +63,15 @@ class Ledger:
         notional = signed_qty * px * self.multiplier
         self.cash -= notional + commission
         self.position_qty = after
-        self.pending_qty = round(self.pending_qty - signed_qty, 12)
+        self.release(signed_qty)
         self.fees += commission
         self.traded += abs(notional)
         self.fills += 1
 
     def release(self, signed_qty: float) -> None:
-        """Forget a pending quantity whose order was closed without a fill."""
+        """Count a quantity as pending no more."""
         self.pending_qty = round(self.pending_qty - signed_qty, 12)
+        self.working_qty = round(self.working_qty - abs(signed_qty), 12)
 
     def equity(self, mark_px: float) -> float:
         """Cash and position at `mark_px`."""

@@ -144,7 +144,7 @@ class AgentStrategy(Strategy):
             quantity,
             client_order_id=ClientOrderId(client_order_id) if client_order_id else None,
         )
-        ledger.pending_qty = round(ledger.pending_qty + qty, 12)
+        ledger.order(qty)
         self.dispatch(order)
         return True
 

@@ -12,6 +12,7 @@ from nautilus_trader.model import Venue as EngineVenue
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
 from envs.engine import SteppedEngine, build, market_data
+from envs.pipeline import as_rows
 from envs.synthetic import write_synthetic
 from envs.trading import TradingEnv
 from grid.errors import ConfigError, DataError, EngineError
@@ -123,6 +124,49 @@ def test_stepped_run_equals_a_plain_run_with_the_same_decisions(kind, every):
     ledger = strategy.ledger
     assert (ledger.cash, ledger.position_qty, ledger.fees, ledger.fills) == book
     assert ledger.fills > 20
+    engine.dispose()
+
+
+@pytest.mark.parametrize("kind", MARKETS)
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("latency_ms", [0, 500, 9_000])
+@pytest.mark.parametrize("busy", [0.02, 0.3, 1.0])
+def test_env_that_runs_ahead_of_its_engine_equals_a_plain_run(make, kind, every, latency_ms, busy):
+    venue = Venue(latency_ms=latency_ms)
+    env = make(kind, every=every, venue=venue)
+    data, spec = env.dataset, env.pipeline.spec
+    rng = np.random.default_rng(2)
+    _, info = env.reset()
+    first, actions, trail, fills, over = info["row"], [1], [], [], False
+    while not over:
+        actions.append(int(rng.integers(3)) if rng.random() < busy else actions[-1])
+        _, _, terminated, over, info = env.step(actions[-1])
+        assert not terminated
+        trail.append((info["equity"], info["position_qty"], info["fees"]))
+        fills += [fill[:4] for fill in info["fills"]]
+    env.close()
+
+    ours = iter(actions[1:])
+    price = as_rows(data.columns)["close"].tolist()
+    seen = []
+
+    def decide(strategy):
+        ledger = strategy.ledger
+        row = first + len(seen) * every
+        seen.append((ledger.equity(price[row]), ledger.position_qty, ledger.fees))
+        action = next(ours, None)
+        return None if action is None else spec.target.levels[action]
+
+    link = LocalLink(decide, every)
+    filled = []
+    link.filled = lambda qty, px, fee, event: filled.append((event.ts_event, qty, px, fee))
+    engine, _ = build(spec, data.manifest.instrument, venue, link)
+    window = {k: v[first:] for k, v in data.columns.items()}
+    engine.add_data(market_data(data.manifest, window, spec, venue), validate=False)
+    engine.run()
+    assert seen[1 : len(trail) + 1] == trail
+    assert filled[: len(fills)] == fills
+    assert len(fills) > 1
     engine.dispose()
 
 
