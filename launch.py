@@ -1,140 +1,47 @@
-"""The command line: each command with its options above it; it loads the config, calls one function.
+"""The command line: each command with its options; it loads a config and calls one function.
 
 A command imports what it runs when it runs it, so that the light processes stay light.
 """
 
-import argparse
 import json
-import math
-import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from grid.errors import ArgonautError, ConfigError, ParityError
-from grid.home import DEFAULT, Home
-
-type Args = argparse.Namespace
-type Run = Callable[[Args], int | None]
+from grid.cli import Args, CommandLine, flag, number, option, pairs, whole
+from grid.errors import ConfigError, ParityError
+from grid.home import Home
 
 COMMAND: Final = (sys.executable, str(Path(__file__).resolve()))
+
+_cli: Final = CommandLine(
+    "argonaut",
+    "Train RL agents in the engine that trades them, run them on a ZeroMQ grid,\n"
+    "record and replay what happened.",
+    {"data": "import, list and describe market data", "sessions": "look at recorded sessions"},
+)
+_command: Final = _cli.command
+
+_NAME: Final = option("--name", "of the dataset", required=True)
+_REPLACE: Final = flag("--replace", "replace a dataset of that name")
+_SEED: Final = option("--seed", "of what is random", type=whole, default=0)
+_SET: Final = option(
+    "--set", "override a key of the file", action="append", default=[], metavar="KEY=VALUE"
+)
+_CHECKPOINT: Final = option("checkpoint", "a checkpoint, or a run for its latest", type=Path)
+_SESSION: Final = option("session", "id, folder, file, or `latest`")
+_CHILD: Final = (
+    option("--config", "TOML file of the grid", type=Path, required=True),
+    option("--name", "of the process (default: the supervisor's name for it)"),
+    _SET,
+    option("--lifeline", "set by the supervisor", type=whole, metavar="FD"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 the input is at fault."""
-    try:
-        args = _parser().parse_args(argv)
-        code = args.run(args) or 0
-        print(end="", flush=True)  # what cannot be written is an error here, not after the end
-        return int(code)
-    except ArgonautError as e:
-        return _fail(str(e), e.exit_code)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
-    except BrokenPipeError:  # whoever read has left: of no use to tell anyone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
-    except OSError as e:
-        return _fail(f"{e.filename}: {e.strerror}" if e.filename else str(e), 1)
-    except Exception as e:
-        with tempfile.NamedTemporaryFile("w", prefix="argonaut-", delete=False) as file:
-            traceback.print_exception(e, file=file)
-        what = " ".join(f"{type(e).__name__}: {e}".split())
-        return _fail(f"a fault of the program itself, {what}; traceback in {file.name}", 1)
-
-
-def _fail(why: str, code: int) -> int:
-    print(f"argonaut: {why}", file=sys.stderr)
-    return code
-
-
-# -- options ---------------------------------------------------------------------------------------
-
-
-class _Option(NamedTuple):
-    names: tuple[str, ...]
-    how: dict[str, Any]
-
-
-class _Command(NamedTuple):
-    words: list[str]
-    run: Run
-    what: str
-    example: str
-    options: tuple[_Option, ...]
-
-
-_COMMANDS: Final[list[_Command]] = []
-_GROUPS: Final = {"data": "import, list and describe market data", "sessions": "look at recordings"}
-
-
-def _option(*names: str, **how: Any) -> _Option:
-    return _Option(names, how)
-
-
-def _flag(name: str, what: str) -> _Option:
-    return _Option((name,), {"action": "store_true", "help": what})
-
-
-def _command(words: str, what: str, example: str, *options: _Option) -> Callable[[Run], Run]:
-    """Make the function below a command."""
-
-    def register(run: Run) -> Run:
-        _COMMANDS.append(_Command(words.split(), run, what, f"argonaut {words} {example}", options))
-        return run
-
-    return register
-
-
-def _home(text: str) -> Home:
-    if Path(text).exists() and not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"expected a folder, found the file {text}")
-    return Home(Path(text))
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0.0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number from 0, found {text!r}")
-    return value
-
-
-_HOME: Final = _option(
-    "--home", type=_home, default=str(DEFAULT), metavar="FOLDER",
-    help="of datasets, runs and sessions (default: %(default)s)",
-)  # fmt: skip
-_SET: Final = _option(
-    "--set", action="append", default=[], metavar="KEY=VALUE",
-    help="override a key of the file, as in feed.speed=10; may be repeated",
-)  # fmt: skip
-_NAME: Final = _option("--name", required=True, help="of the dataset")
-_REPLACE: Final = _flag("--replace", "replace a dataset of that name")
-_SEED: Final = _option(
-    "--seed", type=_whole, default=0, help="of what is random (default: %(default)s)"
-)
-_CHECKPOINT: Final = _option(
-    "checkpoint", type=Path, help="folder of a checkpoint, or of a run for its latest"
-)
-_SESSION: Final = _option("session", help="id, folder, file, or `latest`")
-_CHILD: Final = (
-    _option("--config", type=Path, required=True, help="TOML file of the grid"),
-    _option("--name", help="of the process (default: as the supervisor names it)"),
-    _SET,
-    _option("--lifeline", type=_whole, metavar="FD", help="set by the supervisor"),
-)
+    return _cli.run(argv)
 
 
 # -- data ------------------------------------------------------------------------------------------
@@ -144,23 +51,17 @@ _CHILD: Final = (
     "data import",
     "a CSV or Parquet file becomes a dataset",
     "eurusd.csv --instrument configs/instruments/eurusd.toml --bar 1-HOUR-ASK --timestamp open",
-    _option("file", type=Path, help="CSV or Parquet, with a header; CSV may be compressed"),
-    _option("--instrument", type=Path, required=True, help="TOML file: what is traded"),
-    _option("--name", help="of the dataset (default: the file's name)"),
-    _option("--kind", choices=("bars", "quotes", "trades"), default="bars", help="what a row is"),
-    _option("--bar", help="step and price, as in 1-HOUR-ASK (default: inferred, and told)"),
-    _option(
-        "--timestamp", choices=("open", "close"), default="close",
-        help="which end of a bar its time marks (default: %(default)s)",
-    ),
-    _option("--time-format", help="as for strptime (default: ISO or epoch, found out)"),
-    _option(
-        "--columns", default="", metavar="FIELD=NAME,...",
-        help="names of columns that are not found by themselves",
-    ),
-    _flag("--repair", "drop, sort and round bad rows and count them, instead of refusing"),
+    option("file", "CSV or Parquet, with a header; CSV may be compressed", type=Path),
+    option("--instrument", "TOML file, what is traded", type=Path, required=True),
+    option("--name", "of the dataset (default: the file's name)"),
+    option("--kind", "what a row is", choices=("bars", "quotes", "trades"), default="bars"),
+    option("--bar", "step and price, as in 1-HOUR-ASK (default: from the rows, and told)"),
+    option("--timestamp", "the end of a bar it marks", choices=("open", "close"), default="close"),
+    option("--time-format", "as for strptime (default: ISO or epoch, found out)"),
+    option("--columns", "columns not found by themselves", type=pairs, metavar="FIELD=NAME,..."),
+    flag("--repair", "drop, sort and round bad rows and count them, instead of refusing"),
     _REPLACE,
-)  # fmt: skip
+)
 def _data_import(args: Args) -> None:
     from envs.data.importer import import_file
     from grid import instrument
@@ -175,13 +76,13 @@ def _data_import(args: Args) -> None:
             bar=args.bar,
             timestamp=args.timestamp,
             time_format=args.time_format,
-            columns=_mapping(args.columns),
+            columns=args.columns,
             repair=args.repair,
             replace=args.replace,
             progress=progress,
         )
     if manifest.bar and args.bar is None:
-        print(f"bars taken for {manifest.bar}, by their distance; --bar says otherwise\n")
+        print(f"bars of {manifest.bar}, inferred from the rows; --bar says otherwise\n")
     _show(args.home, manifest.name)
 
 
@@ -196,8 +97,8 @@ def _data_list(args: Args) -> None:
     "data info",
     "one dataset: range, quality, fingerprint",
     "eurusd-1h-2017 --verify",
-    _option("name", help="of the dataset"),
-    _flag("--verify", "compute the fingerprint again and compare"),
+    option("name", "of the dataset"),
+    flag("--verify", "compute the fingerprint again"),
 )
 def _data_info(args: Args) -> None:
     _show(args.home, args.name, verify=args.verify)
@@ -216,18 +117,17 @@ def _data_demo(args: Args) -> None:
     "data synthetic",
     "a market with a known best policy, or a random walk",
     "signal --name planted --rows 120000",
-    _option("kind", choices=("signal", "walk"), help="what it holds"),
+    option("kind", "what it holds", choices=("signal", "walk")),
     _NAME,
-    _option("--rows", type=_whole, default=120_000, help="bars (default: %(default)s)"),
+    option("--rows", "bars", type=whole, default=120_000),
     _SEED,
     _REPLACE,
 )
 def _data_synthetic(args: Args) -> None:
     from envs.synthetic import write_synthetic
 
-    write_synthetic(
-        args.kind, args.name, args.home, n=args.rows, seed=args.seed, replace=args.replace
-    )
+    size = {"n": args.rows, "seed": args.seed}
+    write_synthetic(args.kind, args.name, args.home, **size, replace=args.replace)
     _show(args.home, args.name)
 
 
@@ -236,13 +136,13 @@ def _data_synthetic(args: Args) -> None:
 
 @_command(
     "train",
-    "train an agent as a TOML file says; Ctrl-C leaves a run that --resume goes on with",
+    "train an agent as a TOML file says",
     "configs/train/eurusd-ppo.toml --set run.total_steps=20480",
-    _option("config", type=Path, help="TOML file of the run"),
+    option("config", "TOML file of the run", type=Path),
     _SET,
-    _flag("--resume", "go on with a run of that name"),
-    _flag("--replace", "begin a run of that name anew"),
-    _flag("--quiet", "no progress bar"),
+    flag("--resume", "go on with a run of that name, after Ctrl-C or a crash"),
+    flag("--replace", "begin a run of that name anew"),
+    flag("--quiet", "no progress bar"),
 )
 def _train(args: Args) -> None:
     from agents import config
@@ -252,11 +152,8 @@ def _train(args: Args) -> None:
     if args.resume and args.replace:
         raise ConfigError("train: expected --resume or --replace, found both")
     run = config.load(args.config, args.set)
-    print(
-        describe(
-            train(run, args.home, resume=args.resume, replace=args.replace, progress=not args.quiet)
-        )
-    )
+    path = train(run, args.home, resume=args.resume, replace=args.replace, progress=not args.quiet)
+    print(describe(path))
 
 
 @_command(
@@ -264,15 +161,12 @@ def _train(args: Args) -> None:
     "a checkpoint beside baselines, on held-out time",
     ".argonaut/runs/eurusd-ppo",
     _CHECKPOINT,
-    _option(
-        "--rows", choices=("test", "train"), default="test",
-        help="range of the run's config (default: %(default)s)",
-    ),
-    _option("--start", help="ISO date or time, in place of --rows"),
-    _option("--end", help="ISO date or time, not included"),
+    option("--rows", "range of the run's config", choices=("test", "train"), default="test"),
+    option("--start", "ISO date or time, in place of --rows"),
+    option("--end", "ISO date or time, not included"),
     _SEED,
-    _option("--out", type=Path, help="folder for results (default: in HOME/reports)"),
-)  # fmt: skip
+    option("--out", "folder for results (default: in HOME/reports)", type=Path),
+)
 def _evaluate(args: Args) -> None:
     from agents.checkpoint import Checkpoint
     from agents.evaluation import evaluate
@@ -282,10 +176,9 @@ def _evaluate(args: Args) -> None:
     if (args.start is None) != (args.end is None):
         raise ConfigError("evaluate: expected --start and --end together, found one of them")
     rows = args.rows if args.start is None else (args.start, args.end)
-    out = args.out or args.home.reports / f"evaluation-{Checkpoint.open(args.checkpoint).digest}"
-    evaluation = evaluate(
-        args.checkpoint, args.home, rows=rows, seed=args.seed, out=out, progress=True
-    )
+    path, home = args.checkpoint, args.home
+    out = args.out or home.reports / f"evaluation-{Checkpoint.open(path).digest}"
+    evaluation = evaluate(path, home, rows=rows, seed=args.seed, out=out, progress=True)
     report = write_report(out / "report.html", evaluation)
     print(f"{render(evaluation)}\nreport: {report}")
 
@@ -304,9 +197,9 @@ def _checkpoint(args: Args) -> None:
 
 @_command(
     "up",
-    "start a whole grid and watch over it until its data ends, or Ctrl-C",
-    "configs/grid.toml",
-    _option("config", type=Path, help="TOML file of the grid"),
+    "start a whole grid and watch over it",
+    "configs/grid.toml --set feed.speed=10",
+    option("config", "TOML file of the grid", type=Path),
     _SET,
 )
 def _up(args: Args) -> int:
@@ -315,17 +208,18 @@ def _up(args: Args) -> int:
     from grid.config import load
     from grid.topology import GridConfig, processes
 
+    def tell(notice: Any) -> None:
+        print(*filter(None, (notice.kind, notice.name, notice.detail, notice.log)), flush=True)
+
     config = load(args.config, GridConfig, args.set)
     check(config, args.home)
-    return supervisor.run(
-        config,
-        processes(config, COMMAND, args.config, args.home, args.set),
-        args.home,
-        lambda n: print(*filter(None, (n.kind, n.name, n.detail, n.log)), flush=True),
-    )
+    specs = processes(config, COMMAND, args.config, args.home, args.set)
+    return supervisor.run(config, specs, args.home, tell)
 
 
-@_command("broker", "one process of a grid: the middle of the bus", "--config g.toml", *_CHILD)
+@_command(
+    "broker", "one process of a grid: the middle of the bus", "--config configs/grid.toml", *_CHILD
+)
 def _broker(args: Args) -> None:
     from grid import broker
     from grid.epoch import next_epoch
@@ -334,7 +228,9 @@ def _broker(args: Args) -> None:
     broker.run(config.bus, life, epoch=next_epoch(args.home.epochs, name), name=name)
 
 
-@_command("record", "one process of a grid: writes a session", "--config g.toml", *_CHILD)
+@_command(
+    "record", "one process of a grid: writes a session", "--config configs/grid.toml", *_CHILD
+)
 def _record(args: Args) -> None:
     from grid import recorder
     from grid.epoch import next_epoch
@@ -344,7 +240,7 @@ def _record(args: Args) -> None:
     recorder.run(config.bus, life, args.home.sessions, label=config.name, epoch=epoch, name=name)
 
 
-@_command("feed", "one process of a grid: plays a dataset", "--config g.toml", *_CHILD)
+@_command("feed", "one process of a grid: plays a dataset", "--config configs/grid.toml", *_CHILD)
 def _feed(args: Args) -> None:
     from agents.grids import feed
 
@@ -352,7 +248,7 @@ def _feed(args: Args) -> None:
     feed(config, args.home, name, life, supervised=args.lifeline is not None)
 
 
-@_command("node", "one process of a grid: trades", "--config g.toml", *_CHILD)
+@_command("node", "one process of a grid: trades", "--config configs/grid.toml", *_CHILD)
 def _node(args: Args) -> None:
     from agents.grids import node_setup
     from grid.node import live
@@ -364,8 +260,8 @@ def _node(args: Args) -> None:
 @_command(
     "agent",
     "one process of a grid: decides",
-    "--config g.toml --id alpha",
-    _option("--id", required=True, help="which agent of the config"),
+    "--config configs/grid.toml --id alpha",
+    option("--id", "which agent of the config", required=True),
     *_CHILD,
 )
 def _agent(args: Args) -> None:
@@ -382,10 +278,10 @@ def _agent(args: Args) -> None:
 
 @_command(
     "status",
-    "processes, rates, gaps, late and dropped counts and positions of running grids",
-    "",
-    _option("--config", type=Path, help="a grid that no supervisor here has started"),
-    _option("--seconds", type=_number, default=2.5, help="to listen (default: %(default)s)"),
+    "processes, rates, gaps, late and dropped counts, positions of running grids",
+    "--seconds 5",
+    option("--config", "a grid that no supervisor here has started", type=Path),
+    option("--seconds", "to listen", type=number, default=2.5),
 )
 def _status(args: Args) -> int:
     from grid import status
@@ -445,16 +341,12 @@ def _sessions_export(args: Args) -> None:
     "a session through the engine again and compared, or back to the bus",
     "latest --to bus --speed 100",
     _SESSION,
-    _option(
-        "--to", choices=("engine", "bus"), default="engine",
-        help="engine: compare observations, actions, orders and fills with the recording; "
-        "bus: play it to agents and dashboards (default: %(default)s)",
-    ),
-    _option("--agent", help="checkpoint or baseline:NAME in place of the recorded champion"),
-    _option("--speed", type=_number, help="to bus: times real time, 0 at once (default: 1)"),
-    _flag("--step", "to bus: a decision each Enter"),
-    _option("--config", type=Path, help="to bus: grid whose broker runs (default: an own one)"),
-)  # fmt: skip
+    option("--to", "compare, or play to agents", choices=("engine", "bus"), default="engine"),
+    option("--agent", "checkpoint or baseline:NAME in place of the recorded champion", default=""),
+    option("--speed", "to the bus: times real time, 0 without waiting (default: 1)", type=number),
+    flag("--step", "to the bus: a decision each Enter"),
+    option("--config", "to the bus of this grid (default: a broker of its own)", type=Path),
+)
 def _replay(args: Args) -> None:
     from agents import parity, replaying
     from grid.config import load
@@ -464,19 +356,17 @@ def _replay(args: Args) -> None:
     session = find(args.home.sessions, args.session)
     if args.to == "bus":
         bus = load(args.config, GridConfig).bus if args.config else None
-        speed = 1.0 if args.speed is None else args.speed
-        result = replaying.to_bus(
-            session, args.home, addresses=bus, speed=speed, step=args.step, agent=args.agent
-        )
-        print(replaying.render(result))
+        how = {"speed": 1.0 if args.speed is None else args.speed, "step": args.step}
+        played = replaying.to_bus(session, args.home, addresses=bus, agent=args.agent, **how)
+        print(replaying.render(played))
         return
     if args.speed is not None or args.step or args.config:
-        raise ConfigError("replay: expected --to bus with --speed, --step or --config, found none")
+        raise ConfigError("replay: expected --to bus beside --speed, --step or --config")
     checks = replaying.to_engine(session, args.home, args.agent)
     print(parity.render(checks))
-    differ = [check.what for check in checks if not check.equal]
-    if differ:
-        raise ParityError(f"{session}: not so in {len(differ)} checks: {'; '.join(differ)}")
+    failed = "; ".join(check.what for check in checks if not check.equal)
+    if failed:
+        raise ParityError(f"{session}: expected every line to say equal, found not so: {failed}")
 
 
 # -- the rest --------------------------------------------------------------------------------------
@@ -486,8 +376,8 @@ def _replay(args: Args) -> None:
     "bench",
     "measure against a baseline in the same run",
     "env --json",
-    _option("bench", choices=("env", "bus", "decision", "replay"), help="what to measure"),
-    _flag("--json", "print one JSON object"),
+    option("bench", "what to measure", choices=("env", "bus", "decision", "replay")),
+    flag("--json", "print one JSON object"),
 )
 def _bench(args: Args) -> None:
     from importlib import import_module
@@ -502,7 +392,7 @@ def _bench(args: Args) -> None:
     "demo",
     "the whole circle on real data, in under five minutes",
     "",
-    _flag("--short", "train and trade less, for a quick check"),
+    flag("--short", "train and trade less, for a quick check"),
 )
 def _demo(args: Args) -> int:
     from agents.demo import demo
@@ -519,7 +409,7 @@ def _child(args: Args, role: str) -> tuple[Any, str, Any]:
     from grid.config import convert, load
     from grid.topology import GridConfig, Name
 
-    name = convert(args.name or role, Name, "--name")
+    name: str = convert(args.name or role, Name, "--name")
     life = process.start(name, args.lifeline)
     return load(args.config, GridConfig, args.set), name, life
 
@@ -531,16 +421,8 @@ def _show(home: Home, name: str, *, verify: bool = False) -> None:
     print(describe(Dataset.find(home.datasets, name), verify=verify))
 
 
-def _mapping(text: str) -> dict[str, str]:
-    pairs = [p.partition("=") for p in text.split(",") if p]
-    for field, sign, name in pairs:
-        if not (field and sign and name):
-            raise ConfigError(f"--columns: expected FIELD=NAME, found {field}{sign}{name}")
-    return {field.strip(): name.strip() for field, _, name in pairs}
-
-
 class _Progress:
-    """A bar for functions that report (done, total), shown at the first report to a terminal."""
+    """A bar for functions that report (done, total), from the first report on, on a terminal."""
 
     def __init__(self, unit: str) -> None:
         self._unit = unit
@@ -549,9 +431,7 @@ class _Progress:
     def __enter__(self) -> Callable[[int, int], None]:
         return self._show
 
-    def __exit__(
-        self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
 
@@ -561,43 +441,6 @@ class _Progress:
         if self._bar is None:
             self._bar = tqdm(total=total, unit=f" {self._unit}", leave=False, disable=None)
         self._bar.update(done - self._bar.n)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence."""
-
-    def __init__(self, **how: Any) -> None:
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **how)
-
-    def error(self, message: str) -> Any:
-        where = self.prog.removeprefix("argonaut").lstrip()
-        self.exit(2, f"argonaut: {f'{where}: ' * bool(where)}{message}; see {self.prog} --help\n")
-
-
-def _parser() -> _Parser:
-    top = _Parser(
-        prog="argonaut",
-        description="Train RL agents in the engine that trades them, run them on a ZeroMQ grid,\n"
-        "record and replay what happened.",
-        epilog="example: argonaut demo    (about three minutes, everything once)",
-    )
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
-    groups: dict[str, Any] = {}
-    for words, run, what, example, options in _COMMANDS:
-        if len(words) > 1 and words[0] not in groups:
-            about = _GROUPS[words[0]]
-            group = commands.add_parser(
-                words[0], help=about, description=about, epilog=f"example: {example}"
-            )
-            groups[words[0]] = group.add_subparsers(metavar="VERB", required=True)
-        parent = groups[words[0]] if len(words) > 1 else commands
-        parser = parent.add_parser(
-            words[-1], help=what, description=what, epilog=f"example: {example}"
-        )
-        parser.set_defaults(run=run)
-        for names, how in (*options, _HOME):
-            parser.add_argument(*names, **how)
-    return top
 
 
 if __name__ == "__main__":
