@@ -11,7 +11,12 @@ from grid import config
 Precision = Annotated[int, msgspec.Meta(ge=0, le=12)]
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
-InstrumentId = Annotated[str, msgspec.Meta(pattern=r"^[^\s.]+(\.[^\s.]+)*\.[^\s.]+$")]
+InstrumentId = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[^\s.]+(\.[^\s.]+)*\.[^\s.]+$", description="SYMBOL.VENUE, as in EUR/USD.SIM"
+    ),
+]
 
 
 class _Instrument(

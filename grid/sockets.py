@@ -20,7 +20,12 @@ _MORE: Final = zmq.NOBLOCK | zmq.SNDMORE
 _ZERO_COPY_RECV: Final = 10  # not named by pyzmq
 _MAX_IPC_PATH_BYTES: Final = 100  # sun_path has 108
 
-Endpoint = Annotated[str, msgspec.Meta(pattern=r"^(tcp://[^\s]+:\d+|ipc://[^\s]+)$")]
+Endpoint = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(tcp://[^\s]+:\d+|ipc://[^\s]+)$", description="tcp://HOST:PORT or ipc://PATH"
+    ),
+]
 
 
 class Addresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +50,13 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         twice = sorted({e for e in ends if ends.count(e) > 1})
         if twice:
             raise ValueError(f"expected five different endpoints, found {twice[0]} twice")
+        for end in ends:
+            if end.startswith("tcp://") and not 0 < int(end.rpartition(":")[2]) < 1 << 16:
+                raise ValueError(f"expected a port from 1 to 65535, found {end}")
+            if len(os.fsencode(end.removeprefix("ipc://"))) > _MAX_IPC_PATH_BYTES:
+                raise ValueError(
+                    f"expected paths of up to {_MAX_IPC_PATH_BYTES} bytes, found {end}"
+                )
 
     @classmethod
     def ipc(cls, folder: Path) -> Self:

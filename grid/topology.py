@@ -12,7 +12,14 @@ from grid.errors import DataError
 from grid.home import Home
 from grid.lifecycle import ProcessSpec
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        max_length=40,
+        description="letters, digits, dashes and underscores, beginning with a letter or digit",
+    ),
+]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]

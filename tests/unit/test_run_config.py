@@ -42,7 +42,7 @@ def test_config_smallest_has_costs_and_a_read_back_is_equal() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"algo__name": "a2c"}, "x: key algo.name: invalid value 'a2c'"),
+        ({"algo__name": "a2c"}, "x: key algo.name: expected one of ppo, dqn, sac, found 'a2c'"),
         ({"algo__n_step": 3}, "x: unknown key algo.n_step"),
         ({"algo__buffer_size": 3}, "x: unknown key algo.buffer_size"),
         ({"algo__name": "sac"}, "key env.target.kind: expected continuous for algo sac"),
