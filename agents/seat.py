@@ -45,7 +45,7 @@ class Seat:
         self.role = role
         self.row_topic = f"md.{spec.instrument_id}.{spec.rows}"
         self.decision_topic = f"decision.{strategy_id}"
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter(gaps=0, late=0)
         self.refused = ""
         self._policy = policy
         self._policy_name = policy_name
@@ -147,7 +147,7 @@ class Seat:
         assert isinstance(row, wire.Bar | wire.Quote)  # the topic says so
         self._market_seq = envelope.seq
         self._follower.push(row)
-        self.counts["rows"] += 1
+        self.counts["followed"] += 1
 
     def _decision(self, envelope: wire.Envelope, now_ns: int) -> wire.Action | None:
         decision = wire.event(envelope)

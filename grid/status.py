@@ -17,6 +17,9 @@ COLUMNS: Final = {
     "dropped": "dropped",
     "position": "position_qty",
 }
+# what a process counts as its events: those through the broker, recorded, sent by the feed, followed
+# by an agent; otherwise those that it published
+_EVENTS: Final = ("events_in", "events", "sent", "followed")
 
 
 class ProcessStatus(msgspec.Struct, frozen=True):
@@ -103,7 +106,7 @@ def render(snapshot: Snapshot) -> str:
 
 
 def _events(beat: wire.Heartbeat) -> float:
-    for name in ("events_in", "events"):
+    for name in _EVENTS:
         if name in beat.counters:
             return beat.counters[name]
     return float(sum(beat.streams.values()))
