@@ -17,8 +17,8 @@ COLUMNS: Final = {
     "dropped": "dropped",
     "position": "position_qty",
 }
-# what a process counts as its events: those through the broker, recorded, sent by the feed, followed
-# by an agent; otherwise those that it published
+# what a process counts as its events: those through the broker, recorded, sent by the feed, or
+# followed by an agent; otherwise those that it published
 _EVENTS: Final = ("events_in", "events", "sent", "followed")
 
 
