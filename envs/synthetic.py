@@ -78,11 +78,16 @@ def signal(
     Raises:
         DataError: a parameter is out of its range.
     """
-    if not (n >= 2 and 0 <= snr <= 1 and half_life > 0 and 0 < vol < 0.1):
-        raise DataError(
-            "synthetic market: n >= 2, 0 <= snr <= 1, half_life > 0 and 0 < vol < 0.1 expected, "
-            f"found n {n}, snr {snr}, half_life {half_life}, vol {vol}"
-        )
+    bounds = {
+        f"2 rows or more, found {n}": n >= 2,
+        f"a seed of 0 or more, found {seed}": seed >= 0,
+        f"0 <= snr <= 1, found {snr}": 0 <= snr <= 1,
+        f"half_life > 0, found {half_life}": half_life > 0,
+        f"0 < vol < 0.1, found {vol}": 0 < vol < 0.1,
+    }
+    for expected, met in bounds.items():
+        if not met:
+            raise DataError(f"synthetic market: expected {expected}")
     rng = np.random.Generator(np.random.PCG64(seed))
     shocks, noise, upper, lower = rng.standard_normal((4, n))
     phi = _phi(half_life)

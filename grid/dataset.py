@@ -88,7 +88,7 @@ class Dataset(msgspec.Struct, frozen=True):
             columns = {f: np.load(path / "columns" / f"{f}.npy", mmap_mode="r") for f in fields}
         except FileNotFoundError as e:
             raise DataError(f"{path}: no dataset here, {e.filename} is missing") from e
-        except (msgspec.MsgspecError, ValueError) as e:
+        except (msgspec.MsgspecError, ValueError, EOFError, OSError) as e:
             raise DataError(f"{path}: damaged dataset: {e}") from e
         lengths = {f: len(c) for f, c in columns.items() if len(c) != manifest.rows}
         if lengths:

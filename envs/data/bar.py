@@ -35,9 +35,9 @@ def named(length_ns: int, instrument: Instrument) -> str:
     """
     seconds, rest = divmod(length_ns, 10**9)
     if rest or not seconds:
+        found = f"rows {length_ns / 1e9:g} s apart" if length_ns else "one time only"
         raise DataError(
-            f"rows are {length_ns / 1e9} s apart: bars of whole seconds expected; name them, as "
-            "in 1-HOUR-ASK"
+            f"expected bars of whole seconds, found {found}: name the bars, as in 1-HOUR-ASK"
         )
     unit = next(u for u in reversed(SECONDS) if not seconds % SECONDS[u])
     price = "MID" if isinstance(instrument, CurrencyPair) else "LAST"

@@ -74,7 +74,7 @@ def match(
         lacking = ", ".join("timestamp" if f == TIMESTAMP else f for f in missing)
         raise DataError(
             f"{where}: no column for {lacking} of {kind}; found {', '.join(found) or 'none'}; "
-            "name the columns as in timestamp=Gmt time,close=Last"
+            "name the columns, as in --columns timestamp=Date,close=Last"
         )
     return chosen
 

@@ -1,5 +1,6 @@
 """A file of rows as it stands on disk: columns of text or numbers, and the place of every row."""
 
+import codecs
 import csv
 import io
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from grid.errors import DataError
 type Column = pa.ChunkedArray
 
 _DELIMITERS = ",;\t|"
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def read_table(path: Path) -> Table:
         return _read_csv(path)
     except OSError as e:
         raise DataError(f"{path}: cannot be read: {e.strerror or e}") from e
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, csv.Error) as e:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, csv.Error) as e:
         raise DataError(f"{path}: neither CSV nor Parquet: {str(e).splitlines()[0]}") from e
 
 
@@ -105,9 +107,30 @@ def _plain(column: Column) -> Column:
     return column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column
 
 
-def _read_csv(path: Path) -> Table:
+def _check_text(path: Path) -> None:
+    # the reader of rows would print a traceback for each misshapen row that is no text
+    decode = codecs.getincrementaldecoder("utf-8")().decode
+    lines = 0
     with pa.input_stream(str(path), compression="detect") as stream:
-        header = stream.read(1 << 16).partition(b"\n")[0].decode("utf-8-sig").strip("\r")
+        chunk = b"\n"
+        while chunk:
+            chunk = stream.read(_CHUNK_BYTES)
+            try:
+                decode(chunk, final=not chunk)
+            except UnicodeDecodeError as e:
+                line = lines + 1 + bytes(e.object[: e.start]).count(b"\n")
+                raise DataError(
+                    f"{path}:{line}: expected text in UTF-8, found byte 0x{e.object[e.start]:02x}: "
+                    "neither CSV nor Parquet"
+                ) from e
+            lines += chunk.count(b"\n")
+
+
+def _read_csv(path: Path) -> Table:
+    _check_text(path)
+    with pa.input_stream(str(path), compression="detect") as stream:
+        header = stream.read(1 << 16).partition(b"\n")[0]
+    header = header.decode("utf-8-sig", errors="replace").strip("\r")
     if not header.strip():
         raise DataError(f"{path}:1: expected a header with column names, found an empty line")
     delimiter = max(_DELIMITERS, key=header.count)

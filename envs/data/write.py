@@ -100,7 +100,9 @@ def check_name(name: str, datasets: Path, replace: bool) -> None:
             "beginning with a letter or digit"
         )
     if not replace and (datasets / name).exists():
-        raise DataError(f"dataset {name} is already in {datasets}: choose another name, or replace")
+        raise DataError(
+            f"dataset {name} is already in {datasets}: choose another name, or --replace it"
+        )
 
 
 @contextmanager

@@ -19,7 +19,7 @@ def test_named_of_a_future_are_of_trades() -> None:
 
 
 def test_named_of_a_broken_second_is_refused() -> None:
-    with pytest.raises(DataError, match=r"rows are 0\.5 s apart"):
+    with pytest.raises(DataError, match=r"rows 0\.5 s apart"):
         bar.named(500_000_000, EURUSD)
 
 
