@@ -45,7 +45,7 @@ def build(config: c.RunConfig, envs: VecEnv, seed: int) -> BaseAlgorithm:
         "batch_size": algo.batch_size,
         "policy_kwargs": {"net_arch": list(algo.net)},
         "seed": seed,
-        "device": _device(config.run.device),
+        "device": device(config.run.device),
     }
     match algo:
         case c.PPO():
@@ -165,7 +165,12 @@ def _replay(algo: c.DQN | c.SAC) -> dict[str, Any]:
     }
 
 
-def _device(name: str) -> str:
+def device(name: str) -> str:
+    """Return the device that `run.device` asks for.
+
+    Raises:
+        ConfigError: it is not there.
+    """
     found = torch.cuda.is_available()
     if name == "cuda" and not found:
         raise ConfigError("key run.device: expected a CUDA device for 'cuda', found none")

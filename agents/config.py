@@ -201,6 +201,11 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 f"key data.test: expected no overlap with data.train {list(self.data.train)}, "
                 f"found {list(self.data.test)}"
             )
+        if isinstance(self.algo, PPO):
+            if self.algo.n_steps * self.run.n_envs < 2:
+                raise ValueError("key algo.n_steps: expected 2 or more with one env, found 1")
+            if self.algo.batch_size < 2:
+                raise ValueError("key algo.batch_size: expected 2 or more for ppo, found 1")
         kind = self.env.target.kind
         needed = {"dqn": "discrete", "sac": "continuous"}.get(algo_name(self.algo), kind)
         if kind != needed:

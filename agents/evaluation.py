@@ -58,6 +58,7 @@ def evaluate(
         EngineError: the engine failed, or its account and ours disagree.
     """
     policy = OnnxPolicy(Checkpoint.open(checkpoint))
+    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is better known before
     manifest = policy.checkpoint.manifest
     dataset = Dataset.find(home.datasets, manifest.data.name)
     if dataset.manifest.fingerprint != manifest.data.fingerprint:
@@ -213,13 +214,12 @@ def _facts(
 
 def _write(evaluation: Evaluation, reports: dict[str, Any]) -> None:
     out = evaluation.out
-    out.mkdir(parents=True, exist_ok=True)
     for name, frame in reports.items():
         write_atomic(out / f"{name}.csv", frame.to_csv().encode())
     tracks = evaluation.tracks
     longest = max(tracks.values(), key=lambda t: t.steps)
     draft = out / ".curves.csv"
-    with draft.open("w", newline="") as f:
+    with draft.open("w", newline="", encoding="utf-8") as f:
         writer = csv.writer(f)
         writer.writerow(
             ["ts_event_ns", "price", *(f"{n}_{c}" for n in tracks for c in ("equity", "qty"))]
@@ -243,7 +243,10 @@ def _range(dataset: Dataset, manifest: Manifest, rows: Rows) -> tuple[int, int]:
         return data.test_rows if rows == "test" else data.train_rows
     if isinstance(rows, str):
         raise DataError(f"rows: expected test, train or two ISO times, found {rows!r}")
-    lo, hi = dataset.rows_between(to_ns(rows[0]), to_ns(rows[1]))
+    start_ns, end_ns = (to_ns(moment) for moment in rows)
+    if start_ns >= end_ns:
+        raise DataError(f"expected a start before the end, found {rows[0]} to {rows[1]}")
+    lo, hi = dataset.rows_between(start_ns, end_ns)
     if hi - lo < 2:
         m = dataset.manifest
         raise DataError(

@@ -10,7 +10,7 @@ from agents.vec import EnvRecipe
 from envs import rewards
 from envs.pipeline import Pipeline, as_rows, fit
 from grid.dataset import Dataset, to_iso, to_ns
-from grid.errors import DataError
+from grid.errors import ConfigError, DataError
 from grid.home import Home
 from grid.spec import Spec
 
@@ -53,6 +53,12 @@ def make(config: RunConfig, home: Home) -> Plan:
         clip=env.clip,
         capital=env.capital,
     )
+    lot = dataset.manifest.instrument.lot
+    if env.target.max_qty < lot:
+        raise ConfigError(
+            f"key env.target.max_qty: expected at least {lot:g}, the lot of "
+            f"{spec.instrument_id}, found {env.target.max_qty:g}"
+        )
     warmup = Pipeline(spec).warmup
     if test[1] - max(test[0], warmup - 1) <= env.every:
         raise DataError(

@@ -53,8 +53,8 @@ class Run:
                 _check_equal(file, config)
             else:
                 raise ConfigError(
-                    f"run {config.name!r} exists in {folder}: resume it, replace it, or choose "
-                    "another name"
+                    f"run {config.name!r} exists in {folder}: go on with --resume, begin anew with "
+                    "--replace, or choose another name"
                 )
             if not file.exists():
                 raw = msgspec.json.format(msgspec.json.encode(dump(config)), indent=1)

@@ -57,6 +57,7 @@ def train(
         CheckpointError: the run's latest checkpoint is damaged, or from other data.
         ProcessDied: an env's process ended.
     """
+    algorithms.device(config.run.device)  # what is not there is said before anything is written
     planned = plan.make(config, home)
     total = config.run.total_steps
     with Run(home.runs / config.name, config, resume=resume, replace=replace) as run:

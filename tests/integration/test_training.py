@@ -148,7 +148,7 @@ def test_training_leaves_a_run_that_acts_and_says_what_it_is(home: Home, algo: s
 def test_training_existing_run_is_neither_lost_nor_mixed(home: Home) -> None:
     config = runs.run_config(home, total_steps=128)
     path = train(config, home, progress=False)
-    with pytest.raises(ConfigError, match="resume it, replace it"):
+    with pytest.raises(ConfigError, match="go on with --resume"):
         train(config, home, progress=False)
     assert train(config, home, resume=True, progress=False) == path.resolve()
     tree = runs.run_tree(home, total_steps=128)
