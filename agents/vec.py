@@ -82,6 +82,7 @@ class ProcessVecEnv(SubprocVecEnv):
     def __init__(self, recipe: EnvRecipe, n_envs: int) -> None:
         # forking is safe only from a process that has imported the engine and never run it
         multiprocessing.set_forkserver_preload([__name__])
+        _start_fork_server()
         with _deaths(0):
             super().__init__([partial(_in_child, recipe)] * n_envs, start_method="forkserver")
         self.remotes: Any = tuple(_Line(i, pipe) for i, pipe in enumerate(self.remotes))
@@ -104,6 +105,16 @@ class ProcessVecEnv(SubprocVecEnv):
         # else the fork server, with torch in it, stays for as long as this process
         forkserver._forkserver._stop()  # type: ignore[attr-defined]
         resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
+
+
+def _start_fork_server() -> None:
+    # Ctrl-C reaches the whole terminal, and while it imports the server would show a traceback:
+    # it inherits a mask without SIGINT, and ignores it from then on
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def make_vec(recipe: EnvRecipe, n_envs: int) -> VecEnv:
