@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
@@ -121,9 +122,24 @@ def load_policy(name: str | Path, spec: Spec | None = None) -> Policy:
     policy = OnnxPolicy(Checkpoint.open(Path(name)))
     if spec is not None and policy.spec.digest != spec.digest:
         raise SpecMismatch(
-            f"{name}: spec digest {spec.digest} expected, the checkpoint has {policy.spec.digest}"
+            f"{name}: trained for another spec than the strategy's: {_differences(policy, spec)}"
         )
     return policy
+
+
+def _differences(policy: Policy, wanted: Spec) -> str:
+    found, said = _flat(policy.spec), []
+    for key, value in _flat(wanted).items():
+        if found[key] != value:
+            values = f" {value} expected, found {found[key]}"
+            said.append(key + (values if len(values) < 120 else ""))
+    return "; ".join(said)
+
+
+def _flat(spec: Spec) -> dict[str, Any]:
+    tree: dict[str, Any] = msgspec.to_builtins(spec)
+    target = tree.pop("target")
+    return {**tree, **{f"target.{key}": value for key, value in target.items()}}
 
 
 def _one_thread() -> onnxruntime.SessionOptions:
