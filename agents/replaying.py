@@ -1,5 +1,6 @@
 """A recorded session again: through the engine, back to the bus, or out as a dataset."""
 
+import logging
 import sys
 import threading
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from grid.process import Lifeline
 from grid.replayer import Replayed, Replayer
 from grid.session import Session
 from grid.transcript import Transcript, columns_of
+
+log = logging.getLogger(__name__)
 
 _FLOW_TIMEOUT_S: Final = 20.0
 _JOIN_TIMEOUT_S: Final = 30.0
@@ -86,7 +89,10 @@ def to_bus(
         BusError: the broker does not answer, or the agent does not join.
         SessionError: the session holds no run.
     """
-    run = transcript.read(Session.open(path))[-1]
+    session = Session.open(path)
+    run = transcript.read(session)[-1]
+    if flaws := _flaws(session, run):
+        log.warning("%s is not whole: %s", path, flaws)
     policy = load_policy(agent, run.spec) if agent else _recorded_policy(run, home)
     with TemporaryDirectory(prefix="argonaut-") as folder, _Threads() as threads:
         if addresses is None:
@@ -125,7 +131,9 @@ def export(path: Path, name: str, home: Home, *, replace: bool = False) -> Manif
         DataError: a dataset of that name is there already.
         SessionError: the session holds no rows.
     """
-    run = transcript.read(Session.open(path))[-1]
+    session = Session.open(path)
+    run = transcript.read(session)[-1]
+    flaws = _flaws(session, run)
     m = rerun.dataset_of(run, name).manifest
     return write(
         Rows(columns_of(run.rows), m.quality, m.bar, m.interval_ns),
@@ -133,9 +141,14 @@ def export(path: Path, name: str, home: Home, *, replace: bool = False) -> Manif
         kind=m.kind,
         name=name,
         datasets=home.datasets,
-        source=f"{path.name}: {m.source}",
+        source=f"{path.name}: {m.source}" + (f"; not whole: {flaws}" if flaws else ""),
         replace=replace,
     )
+
+
+def _flaws(session: Session, run: Transcript) -> str:
+    missing = f"{run.missing} events missing" if run.missing else ""
+    return "; ".join(filter(None, (session.damage, missing)))
 
 
 def render(result: Replayed) -> str:
@@ -158,7 +171,8 @@ def _play(replayer: Replayer, run: Transcript, speed: float, step: bool) -> Repl
     def due_s(published_ns: int) -> float:
         return (published_ns - began_ns) / 1e9 / speed
 
-    with tqdm(total=len(run.events), unit=" events", leave=False) as bar:
+    hidden = True if step else None  # on a terminal only, and not into a person's answers
+    with tqdm(total=len(run.events), unit=" events", leave=False, disable=hidden) as bar:
         return replayer.play(
             None if step or speed <= 0.0 else due_s,
             _ask_person if step else lambda decision: True,
@@ -178,7 +192,9 @@ def _ask_person(decision: wire.Decision) -> bool:
         end="",
         flush=True,
     )
-    line = sys.stdin.readline()
+    line = sys.stdin.readline() if sys.stdin else ""
+    if not line or not sys.stdin.isatty():
+        print()
     return bool(line) and line.strip() != "q"
 
 

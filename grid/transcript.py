@@ -152,13 +152,19 @@ def read(session: Session) -> list[Transcript]:
         if key not in runs:
             early.setdefault(key, []).append((event, envelope.ts_pub_ns, missing))
             if isinstance(event, wire.StrategyInfo):
-                runs[key] = Transcript(event)
+                try:
+                    runs[key] = Transcript(event)
+                except msgspec.MsgspecError as e:
+                    raise SessionError(
+                        f"{session.path}: strategy {event.strategy_id}: not of this version: {e}"
+                    ) from e
                 for waited in early.pop(key):
                     runs[key].take(*waited)
             continue
         runs[key].take(event, envelope.ts_pub_ns, missing)
     if not runs:
-        raise SessionError(f"{session.path}: no strategy introduced itself in this session")
+        but = f"; damage: {session.damage}" if session.damage else ""
+        raise SessionError(f"{session.path}: no strategy introduced itself in this session{but}")
     return list(runs.values())
 
 
