@@ -117,7 +117,10 @@ def lock(addresses: Addresses, stack: ExitStack) -> None:
         if not address.startswith("ipc://"):
             continue
         file = address.removeprefix("ipc://") + ".lock"
-        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as e:
+            raise BusError(f"{address}: cannot be bound: {e.strerror}") from e
         stack.callback(os.close, fd)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

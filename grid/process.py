@@ -39,8 +39,9 @@ class Lifeline:
         self._fd = fd
         if fd is not None:
             try:
-                os.set_blocking(fd, False)
                 os.set_inheritable(fd, False)
+                os.set_blocking(fd, False)
+                os.write(fd, b"")
             except OSError as e:
                 raise ProcessDied(f"lifeline {fd}: expected an open pipe: {e.strerror}") from e
 

@@ -6,6 +6,7 @@ its place. A crash of this process loses what is younger than `FLUSH_S` and what
 """
 
 import logging
+import shutil
 import threading
 import time
 from collections import deque
@@ -157,7 +158,7 @@ def run(
     config_digest: str = "",
     versions: dict[str, str] | None = None,
 ) -> Path:
-    """Record until `life.stopping` and return the session's folder.
+    """Record until `life.stopping` and return the session's folder, which is gone if it is empty.
 
     Ready when a heartbeat of the broker has come through the proxy: nothing is lost from then on.
 
@@ -201,6 +202,11 @@ def run(
         publisher.close()
         context.destroy(linger=0)
         writer.close(timeout_s=STUCK_S)
+        if not file.events:  # no broker came: a session of nothing would be the latest
+            shutil.rmtree(folder)
+            log.info("nothing was recorded: %s is removed", folder)
+    if not file.events:
+        return folder
     complete = msgspec.structs.replace(
         manifest,
         state="complete",
