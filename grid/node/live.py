@@ -225,6 +225,7 @@ class _Node:
         link, ledger, client = self._link, self._strategy.ledger, self._wiring.client
         counts = {k: float(v) for k, v in self._gate.counts.items()}
         return {
+            "late": 0.0,
             **counts,
             "rows": float(link.rows),
             "decisions": float(self._gate.decision_seq),
