@@ -1,5 +1,6 @@
 """The whole circle on real data: import, train, evaluate, trade on the grid, replay, compare."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,12 +50,12 @@ speed = {speed}
 
 [node]
 strategy_id = "demo"
-checkpoint = "{checkpoint}"
+checkpoint = {checkpoint}
 
 [[agents]]
 id = "{champion}"
 role = "champion"
-checkpoint = "{checkpoint}"
+checkpoint = {checkpoint}
 
 [[agents]]
 id = "{shadow}"
@@ -122,10 +123,11 @@ def _trade(
                 start=start,
                 end=run.data.test[1],
                 speed=_ROWS_PER_S,
-                checkpoint=checkpoint,
+                checkpoint=json.dumps(str(checkpoint), ensure_ascii=False),  # so does TOML quote
                 champion=CHAMPION,
                 shadow=SHADOW,
-            )
+            ),
+            encoding="utf-8",
         )
         config = load(file, GridConfig)
         grids.check(config, home)
