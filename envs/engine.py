@@ -39,7 +39,7 @@ from grid.venue import DEEP_QTY, Venue, quotes_from_opens
 
 STRATEGY_ID: Final = "AGENT-001"
 _PURGE_EVERY: Final = 512  # decisions; without it closed orders slow the engine and fill memory
-_STOP: Final = object()
+STOP: Final = object()
 
 
 class EnvFill(NamedTuple):
@@ -70,7 +70,7 @@ class StepLink:
         self._every = every
         self._keep_history = keep_history
         self._behind = 0
-        self._target: float | None = None
+        self._target: Any = None  # a share of max_qty, or commands: what the caller wants done
 
     def begin(self, times_ns: list[int]) -> None:
         """Forget the last run; the next one has rows at `times_ns`."""
@@ -89,12 +89,12 @@ class StepLink:
     def stop(self) -> None:
         """Nothing to close."""
 
-    def catch_up(self, rows: int, target: float | None) -> None:
+    def catch_up(self, rows: int, target: Any) -> None:
         """Move to `target` only `rows` rows from now."""
         self._behind = rows
         self._target = target
 
-    def row(self, row: Any) -> float | None:
+    def row(self, row: Any) -> Any:
         """Switch to the caller when a decision is due; its answer is the target."""
         if self._behind:
             self._behind -= 1
@@ -123,16 +123,16 @@ class StepLink:
         """Keep the error for the caller."""
         self.error = error
 
-    def _ask(self) -> float | None:
+    def _ask(self) -> Any:
         self._until_purge -= 1
         if not self._until_purge:
             self._until_purge = _PURGE_EVERY
             if not self._keep_history:
                 self._purge()
         target = self.caller.switch(True)
-        if target is _STOP:
+        if target is STOP:
             raise Stopped("episode over")
-        return target  # type: ignore[no-any-return]
+        return target
 
     def _purge(self) -> None:
         cache, now = self._strategy.cache, self._strategy.clock.timestamp_ns()
@@ -160,7 +160,7 @@ class TimedLink(StepLink):
         super().start(strategy)
         self._alert(0)
 
-    def row(self, row: Any) -> float | None:
+    def row(self, row: Any) -> Any:
         """Take the alert: act if the caller was ahead, else ask."""
         now, behind = self._at, self._behind
         if behind:
@@ -228,7 +228,7 @@ class SteppedEngine:
             self._engine.clear_data()
         self._used = True
         data = market_data(
-            manifest, columns, self.strategy.spec, self._venue, only_quotes=self._timed
+            manifest, columns, self.strategy.spec.bar_type, self._venue, only_quotes=self._timed
         )
         self._engine.add_data(data, validate=False)
         self._link.begin(columns["ts_event"].tolist())
@@ -261,7 +261,7 @@ class SteppedEngine:
         """End the run, if one is open; harmless otherwise."""
         run, self._run = self._run, None
         if run is not None and not run.dead:
-            run.switch(_STOP)
+            run.switch(STOP)
 
     def reports(self) -> dict[str, Any]:
         """Return the engine's own reports as pandas frames: orders, fills, positions, account."""
@@ -298,29 +298,48 @@ def build(
     """Return a silent engine with one venue, one instrument and the strategy, without data."""
     if venue.account == "cash" and min(spec.target.levels, default=0.0) < 0:
         raise ConfigError("a cash account cannot go short: expected levels from 0, found below")
-    engine = BacktestEngine(
+    engine = silent_engine()
+    add_venue(engine, instrument.venue, instrument.currency, spec.capital, venue)
+    engine.add_instrument(to_engine(instrument))
+    strategy = AgentStrategy(spec, instrument, link, STRATEGY_ID)
+    engine.add_strategy(strategy)
+    return engine, strategy
+
+
+def silent_engine() -> BacktestEngine:
+    """Return an engine that logs nothing below an error and refuses no order for its pace."""
+    return BacktestEngine(
         BacktestEngineConfig(
             logging=LoggerConfig(stdout_level=LogLevel.ERROR, print_config=False),
             risk_engine=RiskEngineConfig(max_order_submit_rate="1000000/00:00:01"),
             run_analysis=False,
         )
     )
-    currency = Currency.from_str(instrument.currency)
+
+
+def add_venue(
+    engine: BacktestEngine,
+    name: str,
+    currency: str,
+    capital: float,
+    venue: Venue,
+    *,
+    bar_execution: bool = False,
+) -> None:
+    """Add a venue with its costs and one account of `capital`."""
+    money = Currency.from_str(currency)
+    margin = venue.account == "margin"
     engine.add_venue(
-        EngineVenue(instrument.venue),
+        EngineVenue(name),
         OmsType.NETTING,
-        AccountType.MARGIN if venue.account == "margin" else AccountType.CASH,
-        [Money(spec.capital, currency)],
-        base_currency=currency if venue.account == "margin" else None,
-        default_leverage=Decimal(str(venue.leverage)) if venue.account == "margin" else None,
+        AccountType.MARGIN if margin else AccountType.CASH,
+        [Money(capital, money)],
+        base_currency=money if margin else None,
+        default_leverage=Decimal(str(venue.leverage)) if margin else None,
         fee_model=fee_model(venue),
         latency_model=StaticLatencyModel(venue.latency_ns) if venue.latency_ns else None,
-        bar_execution=False,
+        bar_execution=bar_execution,
     )
-    engine.add_instrument(to_engine(instrument))
-    strategy = AgentStrategy(spec, instrument, link, STRATEGY_ID)
-    engine.add_strategy(strategy)
-    return engine, strategy
 
 
 def free(engine: Any, strategy: AgentStrategy, link: Link) -> None:
@@ -335,14 +354,14 @@ def free(engine: Any, strategy: AgentStrategy, link: Link) -> None:
 
 
 def market_data(
-    manifest: Manifest, columns: Columns, spec: Spec, venue: Venue, *, only_quotes: bool = False
+    manifest: Manifest, columns: Columns, bars: str, venue: Venue, *, only_quotes: bool = False
 ) -> list[Bar | QuoteTick]:
     """Return the engine's view of dataset rows: quotes, or each bar after its open's quote.
 
     Args:
         manifest: of the dataset.
         columns: the rows.
-        spec: for the engine's name of the bars.
+        bars: the engine's name of the bars, as in `EUR/USD.SIM-1-HOUR-ASK-EXTERNAL`.
         venue: for the quotes that are made from bars.
         only_quotes: leave out the bars, but for the last, which carries the time to its close.
     """
@@ -357,7 +376,7 @@ def market_data(
     deep = columns["volume"] * 0.0 + DEEP_QTY
     opens = {"ts_event": ts, "bid_px": bid, "ask_px": ask, "bid_qty": deep, "ask_qty": deep}
     quotes = engine_quotes(instrument_id, opens, precisions)
-    bar_type = BarType.from_str(spec.bar_type)
+    bar_type = BarType.from_str(bars)
     if only_quotes:
         last = {field: values[-1:] for field, values in columns.items()}
         return [*quotes, *engine_bars(bar_type, last, precisions)]

@@ -50,7 +50,7 @@ def run() -> list[Row]:
     rule = TargetRule(max_qty=100.0)
     spec = fit(dataset, (0, BARS), features=FEATURES, window=16, target=rule)
     venue = Venue()
-    data = engine.market_data(dataset.manifest, dataset.columns, spec, venue)
+    data = engine.market_data(dataset.manifest, dataset.columns, spec.bar_type, venue)
     day = data[: 2 * EPISODE]
     rates: dict[str, list[float]] = {}
 

@@ -94,7 +94,7 @@ def test_stepped_run_equals_a_plain_run_with_the_same_decisions(kind, every):
     data = dataset(MARKETS[kind]())
     spec = spec_for(data, every=every)
     instrument = data.manifest.instrument
-    events = market_data(data.manifest, data.columns, spec, VENUE)
+    events = market_data(data.manifest, data.columns, spec.bar_type, VENUE)
     decisions = 1 + (data.manifest.rows - 1) // every
     targets = np.random.default_rng(1).choice([-1.0, 0.0, 1.0], decisions).tolist()
 
@@ -162,7 +162,7 @@ def test_env_that_runs_ahead_of_its_engine_equals_a_plain_run(make, kind, every,
     link.filled = lambda qty, px, fee, event: filled.append((event.ts_event, qty, px, fee))
     engine, _ = build(spec, data.manifest.instrument, venue, link)
     window = {k: v[first:] for k, v in data.columns.items()}
-    engine.add_data(market_data(data.manifest, window, spec, venue), validate=False)
+    engine.add_data(market_data(data.manifest, window, spec.bar_type, venue), validate=False)
     engine.run()
     assert seen[1 : len(trail) + 1] == trail
     assert filled[: len(fills)] == fills

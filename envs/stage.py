@@ -1,0 +1,194 @@
+"""An engine with several instruments and one or more traders, stopped at given times.
+
+What `envs.engine` is to one position, this is to orders: the whole episode is one run of the
+engine in a greenlet, which waits at each decision time until the caller says what every trader
+does. Each trader has an account of its own, and so a venue of its own on which the same market
+is played: traders do not move each other's prices.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import greenlet
+import msgspec
+
+from envs.engine import (
+    STOP,
+    EnvFill,
+    StepLink,
+    TimedLink,
+    add_venue,
+    market_data,
+    silent_engine,
+)
+from grid.dataset import Dataset
+from grid.errors import ConfigError, EngineError
+from grid.instrument import Instrument
+from grid.node.instruments import to_engine
+from grid.node.orders import Command, OrderStrategy
+from grid.venue import Venue
+
+type Commands = Sequence[Command]
+
+
+class Stage:
+    """Traders in one engine.
+
+    Args:
+        markets: one dataset for each instrument: what its orders fill on.
+        venue: costs.
+        capital: starting balance of every trader.
+        traders: how many.
+        resting: whether limit and stop orders are used: then bars move the market within
+            themselves, and not only the quotes of their opens.
+
+    Raises:
+        ConfigError: the instruments do not settle in one currency, or stand twice.
+    """
+
+    def __init__(
+        self,
+        markets: Sequence[Dataset],
+        venue: Venue,
+        capital: float,
+        *,
+        traders: int = 1,
+        resting: bool = False,
+    ) -> None:
+        self.instruments = [m.manifest.instrument for m in markets]
+        _check(self.instruments)
+        self._markets = markets
+        self._venue = venue
+        self._resting = resting
+        self._engine: Any = silent_engine()
+        self._copies = [
+            [_at_venue(i, n if traders > 1 else None) for i in self.instruments]
+            for n in range(traders)
+        ]
+        # the first trader is called at decision times, for all
+        self.links: list[StepLink] = [
+            (StepLink if n else TimedLink)(1, keep_history=False) for n in range(traders)
+        ]
+        self.traders: list[OrderStrategy] = []
+        currency = self.instruments[0].currency
+        for n, (copies, link) in enumerate(zip(self._copies, self.links, strict=True)):
+            for name in sorted({i.venue for i in copies}):
+                add_venue(self._engine, name, currency, capital, venue, bar_execution=resting)
+            for instrument in copies:
+                self._engine.add_instrument(to_engine(instrument))
+            trader = OrderStrategy(copies, capital, link, f"AGENT-{n + 1:03d}")
+            self.traders.append(trader)
+            self._engine.add_strategy(trader)
+        self.traders[0].perform = self._perform
+        self._run: greenlet.greenlet | None = None
+        self._used = False
+
+    def name_of(self, instrument: Instrument, trader: int) -> str:
+        """The id under which a trader trades an instrument."""
+        return self._copies[trader][self.instruments.index(instrument)].id
+
+    def start(self, times_ns: Sequence[int], rows: Sequence[tuple[int, int]]) -> None:
+        """Run to the first of `times_ns`.
+
+        Args:
+            times_ns: of the decisions.
+            rows: half-open range of each market's rows, from before the first time to after the
+                last.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        self.stop()
+        if self._used:
+            self._engine.reset()
+            self._engine.clear_data()
+        self._used = True
+        for copies in self._copies:
+            for market, copy, (lo, hi) in zip(self._markets, copies, rows, strict=True):
+                self._engine.add_data(self._data(market, copy, lo, hi), validate=False, sort=False)
+        self._engine.sort_data()
+        for link in self.links:
+            link.begin(list(times_ns))
+        self._run = greenlet.greenlet(self._engine.run)
+        self._run.switch()
+        self._check_alive()
+
+    def step(self, commands: Sequence[Commands], behind: int = 0) -> None:
+        """Let each trader carry out its commands, and run on to the next decision time.
+
+        Args:
+            commands: of each trader, in order.
+            behind: decision times to pass first, at which nobody did anything.
+
+        Raises:
+            EngineError: the engine failed, or there is no further decision time.
+        """
+        run = self._run
+        if run is None:
+            raise EngineError("step before start")
+        if behind:
+            self.links[0].catch_up(behind, commands)
+            run.switch(None)
+        else:
+            run.switch(commands)
+        self._check_alive()
+
+    def is_quiet(self) -> bool:
+        """Whether nothing can happen in the engine until somebody orders something."""
+        return not any(trader.open for trader in self.traders)
+
+    def fills(self, trader: int) -> list[EnvFill]:
+        """Fills of a trader since `start`, in order."""
+        return self.links[trader].fills
+
+    def stop(self) -> None:
+        """End the run, if one is open; harmless otherwise."""
+        run, self._run = self._run, None
+        if run is not None and not run.dead:
+            run.switch(STOP)
+
+    def close(self) -> None:
+        """Free the engine; harmless when closed already."""
+        self.stop()
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+            # they hold each other, and the engine's objects must die on their own thread
+            for part in (*self.traders, *self.links):
+                part.__dict__.clear()
+
+    def _perform(self, commands: Sequence[Commands]) -> None:
+        for trader, own in zip(self.traders, commands, strict=True):
+            trader.execute(own)
+
+    def _data(self, market: Dataset, copy: Instrument, lo: int, hi: int) -> list[Any]:
+        manifest = msgspec.structs.replace(market.manifest, instrument=copy)
+        columns = {k: v[lo:hi] for k, v in market.columns.items()}
+        bars = f"{copy.id}-{manifest.bar}-EXTERNAL" if manifest.bar else ""
+        return market_data(manifest, columns, bars, self._venue, only_quotes=not self._resting)
+
+    def _check_alive(self) -> None:
+        if self._run is None or not self._run.dead:
+            return
+        self._run = None
+        for error in (link.error for link in self.links):
+            if error is not None:
+                raise EngineError(f"a trader failed: {type(error).__name__}: {error}") from error
+        raise EngineError("the data ended before the next decision")
+
+
+def _at_venue(instrument: Instrument, trader: int | None) -> Instrument:
+    if trader is None:
+        return instrument
+    name = f"{instrument.symbol}.{instrument.venue}{trader + 1}"
+    return msgspec.structs.replace(instrument, id=name)
+
+
+def _check(instruments: Sequence[Instrument]) -> None:
+    ids = [i.id for i in instruments]
+    twice = sorted({i for i in ids if ids.count(i) > 1})
+    if twice:
+        raise ConfigError(f"expected one market for each instrument, found {twice[0]} twice")
+    currencies = sorted({i.currency for i in instruments})
+    if len(currencies) != 1:
+        raise ConfigError(f"expected one settlement currency, found {', '.join(currencies)}")
