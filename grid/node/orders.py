@@ -206,10 +206,7 @@ class OrderStrategy(Strategy):
             if order is None or order.exits:
                 ledger.order(signed)  # legs of a bracket are not pending until they fill
             ledger.fill(signed, px, commission)
-            if order is not None:
-                order.left_qty = round(order.left_qty - signed, 12)
-                if order.left_qty == 0.0:
-                    del self.open[order.client_order_id]
+            self._refresh(event)
             if self.link is not None:
                 self.link.filled(signed, px, commission, event)
         except BaseException as e:
@@ -220,6 +217,13 @@ class OrderStrategy(Strategy):
         order = self.open.get(str(event.client_order_id))
         if order is not None:
             order.accepted = True
+
+    def on_order_updated(self, event: Any) -> None:
+        """One leg of a bracket shrinks as the other fills."""
+        try:
+            self._refresh(event)
+        except BaseException as e:
+            self._fail(e)
 
     def on_order_rejected(self, event: Any) -> None:
         """The venue refused."""
@@ -293,6 +297,17 @@ class OrderStrategy(Strategy):
         order = self.open.pop(str(event.client_order_id), None)
         if order is not None and not order.exits:
             self.ledgers[order.instrument_id].release(order.left_qty)
+
+    def _refresh(self, event: Any) -> None:
+        order = self.open.get(str(event.client_order_id))
+        known = self.cache.order(event.client_order_id)
+        if order is None or known is None:
+            return
+        precision = self.instruments[order.instrument_id].size_precision
+        left = round(float(known.leaves_qty), precision)
+        order.left_qty = left if order.left_qty > 0 else -left
+        if known.is_closed or left == 0.0:
+            del self.open[order.client_order_id]
 
     def _quantity(self, command: Market | Limit | Bracket) -> Quantity:
         precision = self.instruments[command.instrument_id].size_precision

@@ -1,0 +1,132 @@
+"""What an agent sees of one dataset, and when it is asked: views and clocks.
+
+A view is a dataset with features and a window; several of them, of other instruments or other
+bar sizes, make one observation. A clock gives the times at which decisions are taken. At a time T
+a view shows the newest row with ts_event <= T, and nothing later.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.pipeline import Pipeline, as_rows, fit
+from grid.dataset import Dataset
+from grid.errors import ConfigError, DataError
+from grid.spec import TargetRule
+
+type Times = NDArray[np.int64]
+type Window = NDArray[np.float32]
+
+
+class View:
+    """Features of one dataset.
+
+    Args:
+        name: of this part of the observation.
+        dataset: bars or quotes.
+        features: as in `log_return:5`, see `envs.features`.
+        window: feature rows shown.
+        train_rows: half-open range that the normalization is fitted on; None for all rows.
+        clip: bound of every number.
+
+    Attributes:
+        prices: float64 [rows], close or mid.
+        times_ns: int64 [rows].
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dataset: Dataset,
+        features: tuple[str, ...],
+        *,
+        window: int = 16,
+        train_rows: tuple[int, int] | None = None,
+        clip: float = 5.0,
+    ) -> None:
+        self.name = name
+        self.dataset = dataset
+        self.window = window
+        spec = fit(
+            dataset,
+            train_rows or (0, dataset.manifest.rows),
+            features=features,
+            window=window,
+            target=TargetRule(max_qty=1.0),
+            clip=clip,
+        )
+        self.pipeline = Pipeline(spec)
+        columns = {k: np.asarray(v) for k, v in dataset.columns.items()}
+        self._matrix = self.pipeline.matrix(columns)
+        self.prices: NDArray[np.float64] = as_rows(columns)["close"]
+        self.times_ns: Times = columns["ts_event"]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and features of what is shown."""
+        return self.window, self._matrix.shape[1]
+
+    @property
+    def first_row(self) -> int:
+        """The first row at which a whole window can be shown."""
+        return self.pipeline.warmup - 1
+
+    def rows_at(self, times_ns: Times) -> NDArray[np.int64]:
+        """Return the newest row at each time; -1 before the first."""
+        return np.searchsorted(self.times_ns, times_ns, side="right").astype(np.int64) - 1
+
+    def show(self, row: int) -> Window:
+        """Return the window that ends at a row: float32 [window, features], a fresh array."""
+        end = row - self.pipeline.lookback + 2
+        return self._matrix[end - self.window : end].copy()
+
+
+class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A decision every `every` rows of the first view: bars as given, or every n quotes."""
+
+    every: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+    def times(self, views: Sequence[View]) -> Times:
+        """Return all decision times, UNIX ns."""
+        return views[0].times_ns[:: self.every]
+
+
+class Timer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A decision every `seconds`, on the full multiples, from the first row to the last."""
+
+    seconds: Annotated[float, msgspec.Meta(gt=0)]
+
+    def times(self, views: Sequence[View]) -> Times:
+        """Return all decision times, UNIX ns; times at which no view has a new row are left out."""
+        step_ns = round(self.seconds * 1e9)
+        rows = np.unique(np.concatenate([view.times_ns for view in views]))
+        ticks = np.unique(-(-rows // step_ns) * step_ns)
+        return np.asarray(ticks[ticks <= rows[-1]])
+
+
+type Clock = Rows | Timer
+
+
+def decision_times(clock: Clock, views: Sequence[View]) -> Times:
+    """Return the clock's times at which every view has a whole window to show.
+
+    Raises:
+        ConfigError: two views have one name.
+        DataError: there are fewer than two such times.
+    """
+    names = [view.name for view in views]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"views: expected a name each, found {', '.join(names)}")
+    times = clock.times(views)
+    whole = np.all([view.rows_at(times) >= view.first_row for view in views], axis=0)
+    last = min(int(view.times_ns[-1]) for view in views)
+    times = np.unique(times[whole & (times <= last)])
+    if len(times) < 2:
+        raise DataError(
+            f"views {', '.join(names)}: expected at least two decision times at which all have "
+            f"their warm-up, found {len(times)}"
+        )
+    return times
