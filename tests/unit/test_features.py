@@ -5,16 +5,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.features import REGISTRY, parse
+from envs.features.registry import parse, shipped
 from envs.pipeline import Follower, Pipeline
 from grid import wire
+from grid.dataset import to_iso
 from grid.errors import ConfigError, DataError
 from grid.spec import Spec, TargetRule
-from tests.support.markets import PAIR, bar_columns, dataset, quote_columns, spec_for
+from tests.support.markets import MINUTE_NS, PAIR, bar_columns, dataset, quote_columns, spec_for
 
-BARS = ("log_return:3", "volatility:7", "momentum:12", "zscore:9", "rsi:14", "bar_range",
-        "bar_body", "log_volume", "volume_zscore:11", "hour_sin", "hour_cos")  # fmt: skip
-QUOTES = ("log_return:2", "spread", "imbalance", "volatility:5")
+BARS = (
+    "log_return:3", "volatility:7", "momentum:12", "zscore:9", "zscore:150", "rsi:14", "macd:3:9",
+    "macd_histogram:3:6:4", "channel:8", "bar_range", "bar_body", "bar_close", "bar_gap", "atr:14",
+    "range_volatility:10", "log_volume", "volume_zscore:11", "volume_imbalance:13",
+    "tick_imbalance:9", "vwap_distance:16", "hour_sin", "hour_cos", "week_sin", "week_cos",
+    "elapsed",
+)  # fmt: skip
+QUOTES = ("log_return:2", "spread", "imbalance", "log_depth", "microprice", "order_flow:12",
+          "volatility:5", "macd:5:35", "tick_imbalance:20", "elapsed")  # fmt: skip
 ACCOUNT = wire.Account(1000.0, -500.0, 9e4, 100_100.0, 12.5, 1.1, 1)
 
 
@@ -59,8 +66,7 @@ def assert_stream_is_batch(spec, columns, row_of):
 
 def test_every_feature_is_covered_here():
     names = {parse(f).declared.name for f in BARS + QUOTES}
-    shipped = {k for k, d in REGISTRY.items() if d.kernel.__module__ == "envs.features"}
-    assert names == shipped
+    assert names == {d.name for d in shipped()}
 
 
 def test_follower_gives_the_bits_of_the_matrix_for_bars():
@@ -71,60 +77,166 @@ def test_follower_gives_the_bits_of_the_matrix_for_quotes():
     assert_stream_is_batch(make_spec("quote", QUOTES), quote_columns(300), as_quote)
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    st.lists(st.sampled_from([1e-5, 0.5, 1.0, 1.00001, 7.3, 1e6]), min_size=40, max_size=60),
-    st.integers(0, 2**32 - 1),
-)
-def test_follower_gives_the_bits_of_the_matrix_for_odd_prices(prices, seed):
-    close = np.array(prices)
-    rng = np.random.default_rng(seed)
-    columns = {
-        "ts_event": np.sort(rng.integers(0, 2**60, len(close))),
-        "open": close,
-        "high": close * rng.choice([1.0, 1.5], len(close)),
-        "low": close,
+PRICES = st.sampled_from([1e-5, 0.5, 1.0, 1.00001, 7.3, 1e6])
+TIMES_NS = st.sampled_from([0, 1, MINUTE_NS, 3 * 86_400_000_000_000, 2**55])
+SHORT = tuple(f for f in BARS if parse(f).lookback <= 40)
+
+
+@st.composite
+def odd_bars(draw, n=60):
+    """Adversarial bars: jumps of eleven decades, constant stretches, no volume, gaps of a year."""
+    close = np.array(draw(st.lists(PRICES, min_size=n, max_size=n)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    opening = close * rng.choice([1.0, 0.9, 1.1], n)
+    steps = draw(st.lists(TIMES_NS, min_size=n, max_size=n))
+    return {
+        "ts_event": np.cumsum(np.array(steps, dtype=np.int64)),
+        "open": opening,
+        "high": np.maximum(opening, close) * rng.choice([1.0, 1.5], n),
+        "low": np.minimum(opening, close) * rng.choice([1.0, 0.5], n),
         "close": close,
-        "volume": rng.choice([0.0, 1.0, 1e12], len(close)),
+        "volume": rng.choice([0.0, 1.0, 1e12], n),
     }
-    assert_stream_is_batch(make_spec("bar", BARS), columns, as_bar)
+
+
+@st.composite
+def odd_quotes(draw, n=160):
+    """Adversarial quotes: locked, one-sided and empty books, jumps and constant stretches."""
+    bid = np.array(draw(st.lists(PRICES, min_size=n, max_size=n)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    steps = draw(st.lists(TIMES_NS, min_size=n, max_size=n))
+    return {
+        "ts_event": np.cumsum(np.array(steps, dtype=np.int64)),
+        "bid_px": bid,
+        "ask_px": bid * rng.choice([1.0, 1.0001, 3.0], n),
+        "bid_qty": rng.choice([0.0, 1.0, 1e12], n),
+        "ask_qty": rng.choice([0.0, 1.0, 1e12], n),
+    }
+
+
+@settings(max_examples=30, deadline=None)
+@given(odd_bars())
+def test_follower_gives_the_bits_of_the_matrix_for_odd_bars(columns):
+    assert_stream_is_batch(make_spec("bar", SHORT), columns, as_bar)
+
+
+@settings(max_examples=10, deadline=None)
+@given(odd_quotes())
+def test_follower_gives_the_bits_of_the_matrix_for_odd_quotes(columns):
+    assert_stream_is_batch(make_spec("quote", QUOTES), columns, as_quote)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(SHORT), odd_bars(), st.data())
+def test_feature_of_odd_bars_knows_neither_future_nor_beyond_its_lookback(name, columns, data):
+    found = parse(name)
+    other = data.draw(odd_bars())
+    t = data.draw(st.integers(found.lookback - 1, 58))
+    first = t - found.lookback + 1
+    mixed = {
+        k: np.concatenate([other[k][:first], v[first : t + 1], other[k][t + 1 :]])
+        for k, v in columns.items()
+    }
+    mixed["ts_event"][:first] -= 2**60
+    mixed["ts_event"][t + 1 :] += 2**60
+    with np.errstate(all="ignore"):  # as in the pipeline
+        assert found(mixed)[first].tobytes() == found(columns)[first].tobytes()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([("bar", f) for f in SHORT] + [("quote", f) for f in QUOTES[:6]]),
+    st.sampled_from([np.nan, np.inf, -np.inf]),
+    st.integers(0, 59),
+    st.data(),
+)
+def test_input_that_is_not_finite_is_refused_by_name_on_both_paths(which, bad, row, data):
+    rows, name = which
+    columns = bar_columns(60) if rows == "bar" else quote_columns(60)
+    read = [c for c in parse(name).declared.needs if c in columns and c != "ts_event"]
+    if not read:
+        return
+    column = data.draw(st.sampled_from(read))
+    columns[column][row] = bad
+    pipeline = Pipeline(make_spec(rows, ("elapsed", name)))
+    with pytest.raises(DataError, match=rf"feature '{name}' at row {row}: expected a finite"):
+        pipeline.raw(columns)
+    follower = Follower(pipeline)
+    row_of = as_bar if rows == "bar" else as_quote
+    for i in range(row):
+        follower.push(row_of(columns, i))
+    at = to_iso(int(columns["ts_event"][row]))
+    with pytest.raises(DataError, match=f"feature '{name}' at {at}: expected a finite"):
+        follower.push(row_of(columns, row))
+    assert not follower.ready
 
 
 @pytest.mark.parametrize("name", BARS)
 def test_feature_does_not_see_the_future_nor_beyond_its_lookback(name):
     found = parse(name)
-    columns = bar_columns(120)
+    columns = bar_columns(320)
     before = found(columns)
-    t = 60
+    t = 160
     altered = {k: v.copy() for k, v in columns.items()}
     for k in ("open", "high", "low", "close"):
         altered[k][t + 1 :] *= 1.7
         altered[k][: t - found.lookback + 1] *= 0.6
-    altered["volume"][t + 1 :] += 1e5
-    altered["volume"][: t - found.lookback + 1] += 1e5
+    for k in ("volume", "ts_event"):
+        altered[k][t + 1 :] += 100_000
+        altered[k][: t - found.lookback + 1] -= 100_000
+    altered["volume"] = np.abs(altered["volume"])
     index = t - found.lookback + 1
     assert found(altered)[index].tobytes() == before[index].tobytes()
 
 
-@pytest.mark.parametrize("name", ["log_return:1", "bar_range", "spread"])
-def test_pipeline_with_a_value_that_is_not_finite_names_feature_and_row(name):
-    rows = "quote" if name == "spread" else "bar"
-    columns = quote_columns(50) if rows == "quote" else bar_columns(50)
-    columns["bid_px" if rows == "quote" else "low"][20] = np.nan
-    if name == "log_return:1":
-        columns["close"][20] = np.nan
-    with pytest.raises(DataError, match=rf"feature '{name}' at row 20: expected a finite number"):
-        Pipeline(make_spec(rows, (name,))).matrix(columns)
+def test_output_that_is_not_finite_is_refused_by_name_on_both_paths():
+    columns = bar_columns(50)
+    columns["low"][20] = 0.0
+    pipeline = Pipeline(make_spec("bar", ("log_return:1", "bar_range")))
+    with pytest.raises(DataError, match=r"feature 'bar_range' at row 20: .* number, found inf"):
+        pipeline.matrix(columns)
+    with pytest.raises(DataError, match="feature 'bar_range' at row 1020: "):
+        pipeline.matrix(columns, first=1000)
+    follower = Follower(pipeline)
+    for i in range(20):
+        follower.push(as_bar(columns, i))
+    with pytest.raises(DataError, match="feature 'bar_range' at 2020-01-01 00:21:00: "):
+        follower.push(as_bar(columns, 20))
+
+
+def test_follower_warms_up_anew_after_a_bad_row():
+    columns = bar_columns(60)
+    pipeline = Pipeline(make_spec("bar", ("volatility:7",)))
+    follower = Follower(pipeline)
+    for i in range(20):
+        follower.push(as_bar(columns, i))
+    columns["close"][20] = np.nan
+    with pytest.raises(DataError):
+        follower.push(as_bar(columns, 20))
+    for i in range(21, 21 + pipeline.warmup):
+        assert not follower.ready
+        follower.push(as_bar(columns, i))
+    whole = {k: v[21 : 21 + pipeline.warmup] for k, v in columns.items()}
+    obs = follower.observe(ACCOUNT)
+    assert obs[:3].tobytes() == pipeline.matrix(whole).tobytes()
+
+
+def test_column_that_no_feature_reads_may_hold_anything():
+    columns = bar_columns(50)
+    columns["volume"][20] = np.nan
+    assert_stream_is_batch(make_spec("bar", ("log_return:1",)), columns, as_bar)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("nonsense:3", "unknown feature 'nonsense'; there are: bar_body"),
+        ("nonsense:3", "unknown feature 'nonsense'; there are: atr, bar_body"),
+        ("macd:12", "expected macd:fast:slow, whole numbers from 1"),
         ("log_return", "parameters do not fit"),
         ("log_return:x", "parameters do not fit"),
         ("log_return:0", "whole numbers from 1"),
-        ("no.such.module:kernel:3", "cannot be imported"),
+        ("no.such.module:kernel:3", "module no.such.module cannot be imported: ModuleNotFound"),
+        ("envs.pipeline:kernel:3", "module envs.pipeline declares no such kernel"),
     ],
 )
 def test_feature_that_cannot_be_is_refused_in_a_sentence(text, said):

@@ -1,0 +1,1 @@
+"""Features: what an agent sees of the market. `registry` finds them, `kernel` is for one's own."""
