@@ -110,6 +110,7 @@ class ProcessVecEnv(SubprocVecEnv):
 def _start_fork_server() -> None:
     # Ctrl-C reaches the whole terminal, and while it imports the server would show a traceback:
     # it inherits a mask without SIGINT, and ignores it from then on
+    resource_tracker.ensure_running()  # the server would start it, and that lifts the mask
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()

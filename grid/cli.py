@@ -6,11 +6,13 @@
 import argparse
 import math
 import os
+import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final, NamedTuple
 
 from grid.errors import ArgonautError
@@ -74,7 +76,9 @@ class CommandLine:
         return register
 
     def run(self, argv: Sequence[str] | None = None) -> int:
-        """Run the command that the arguments name and return the exit code."""
+        """Run the command that the arguments name and return the exit code; in the main thread."""
+        signal.signal(signal.SIGINT, _interrupted)
+        signal.signal(signal.SIGALRM, _interrupted)
         try:
             args = self._parser().parse_args(argv)
             code = args.run(args) or 0
@@ -87,7 +91,7 @@ class CommandLine:
         except BrokenPipeError:  # whoever read has left
             return _say_no_more(141)
         except OSError as e:
-            self._fail(f"{e.filename}: {e.strerror}" if e.filename else str(e), 1)
+            self._fail(": ".join(map(str, filter(None, (e.filename, e.strerror or e)))), 1)
             return _say_no_more(1)
         except Exception as e:
             with tempfile.NamedTemporaryFile("w", prefix="argonaut-", delete=False) as file:
@@ -126,6 +130,17 @@ class _Parser(argparse.ArgumentParser):
         prog, _, words = self.prog.partition(" ")
         where = f"{words}: " if words else ""
         self.exit(2, f"{prog}: {where}{message}; see {self.prog} --help\n")
+
+
+def _interrupted(signum: int, frame: FrameType | None) -> None:
+    # libraries take a Ctrl-C in the middle of their import for a feature that is missing, or go on
+    # without a word: it waits until nothing is being imported
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def _say_no_more(code: int) -> int:
