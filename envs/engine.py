@@ -6,6 +6,8 @@ runs exactly as it does unattended. One engine a process: the core keeps its mes
 thread-local state.
 """
 
+import threading
+import weakref
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +42,34 @@ from grid.venue import DEEP_QTY, Venue, quotes_from_opens
 STRATEGY_ID: Final = "AGENT-001"
 _PURGE_EVERY: Final = 512  # decisions; without it closed orders slow the engine and fill memory
 STOP: Final = object()
+
+
+class _Thread(threading.local):
+    holder: "weakref.ref[Any] | None" = None
+
+
+_thread = _Thread()
+
+
+def claim(owner: Any) -> None:
+    """Make `owner` the one holder of a live engine in this thread.
+
+    Raises:
+        EngineError: another one holds it; two engines of a thread would take each other's events.
+    """
+    holder = _thread.holder() if _thread.holder is not None else None
+    if holder is not None and holder is not owner:
+        raise EngineError(
+            "an env with a live engine exists in this thread: close it first, or give each env "
+            "a process of its own"
+        )
+    _thread.holder = weakref.ref(owner)
+
+
+def unclaim(owner: Any) -> None:
+    """Let another holder have an engine; harmless if `owner` has none."""
+    if _thread.holder is not None and _thread.holder() is owner:
+        _thread.holder = None
 
 
 class EnvFill(NamedTuple):
@@ -194,6 +224,7 @@ class SteppedEngine:
     def __init__(
         self, spec: Spec, instrument: Instrument, venue: Venue, *, keep_history: bool = False
     ) -> None:
+        claim(self)
         self._timed = spec.rows == "bar" and venue.latency_ns > 0
         self._link = (TimedLink if self._timed else StepLink)(spec.every, keep_history)
         self._engine, self.strategy = build(spec, instrument, venue, self._link)
@@ -281,6 +312,7 @@ class SteppedEngine:
         if self._engine is not None:
             free(self._engine, self.strategy, self._link)
             self._engine = None
+            unclaim(self)
 
     def _check_alive(self, run: greenlet.greenlet) -> None:
         if not run.dead:

@@ -18,8 +18,10 @@ from envs.engine import (
     StepLink,
     TimedLink,
     add_venue,
+    claim,
     market_data,
     silent_engine,
+    unclaim,
 )
 from grid.dataset import Dataset
 from grid.errors import ConfigError, EngineError
@@ -60,6 +62,7 @@ class Stage:
         self._markets = markets
         self._venue = venue
         self._resting = resting
+        claim(self)
         self._engine: Any = silent_engine()
         self._copies = [
             [_at_venue(i, n if traders > 1 else None) for i in self.instruments]
@@ -153,6 +156,7 @@ class Stage:
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
+            unclaim(self)
             # they hold each other, and the engine's objects must die on their own thread
             for part in (*self.traders, *self.links):
                 part.__dict__.clear()

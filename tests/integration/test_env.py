@@ -412,3 +412,11 @@ def test_closed_env_is_freed_on_its_own_thread(make, monkeypatch):
     finally:
         gc.enable()
     assert complaints == []
+
+
+def test_second_live_engine_in_a_thread_is_refused_until_the_first_is_closed(make):
+    first = make(steps=20)
+    with pytest.raises(EngineError, match="close it first"):
+        make(steps=20)
+    first.close()
+    make(steps=20).reset()
