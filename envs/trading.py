@@ -14,6 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs import rewards
+from envs.arrivals import Arrivals
 from envs.engine import EnvFill, SteppedEngine
 from envs.pipeline import ACCOUNT, Pipeline, as_rows
 from grid.dataset import Dataset, to_iso
@@ -45,13 +46,14 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         reward: its name or dotted path, see `envs.rewards`.
         reward_scale: factor on the reward.
         keep_history: keep every order for `reports`, at the price of memory.
+        render_mode: `rgb_array` lets `render` draw the episode; it slows stepping a little.
 
     Raises:
         ConfigError: spec, venue and dataset do not fit together.
         DataError: the range is empty or too short.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
 
     def __init__(
         self,
@@ -64,7 +66,12 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         reward: str = "log_equity",
         reward_scale: float = 1.0,
         keep_history: bool = False,
+        render_mode: str | None = None,
     ) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise ConfigError(f"render_mode: expected rgb_array or none, found {render_mode!r}")
+        self.render_mode = render_mode
+        self._film: Any = None
         manifest = dataset.manifest
         check_fit(dataset, spec, venue)
         self._spec = spec
@@ -80,13 +87,14 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             )
         self._steps = steps
         self._reward = rewards.find(reward)
-        self._is_log_equity = self._reward is rewards.log_equity
+        self._is_log_equity = reward == "log_equity"
+        self._arrivals = Arrivals(venue.latency_ns, manifest.instrument.multiplier)
         self._scale = reward_scale
         first = self._lo - self.pipeline.warmup + 1
         columns = {k: np.asarray(v[first : self._hi]) for k, v in dataset.columns.items()}
         # row r of the dataset is row r - self._offset of the matrix
         self._offset = first + self.pipeline.lookback - 1
-        features = self.pipeline.matrix(columns).ravel()
+        features = self.pipeline.matrix(columns, first).ravel()
         # room behind the last window, so that each can be copied with the account's places
         self._flat = np.concatenate([features, np.zeros(len(ACCOUNT), dtype=np.float32)])
         self._account = np.zeros(len(ACCOUNT), dtype=np.float32)
@@ -139,9 +147,17 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         self._fills_seen = 0
         self._traded = 0.0
         self._behind = 0
+        self._reward.reset()
+        self._arrivals.begin()
         self._equity = self._peak = self._spec.capital
         self._remember_account(self._prices[row - self._first])
-        return self._observe(), self._info(self._prices[row - self._first])
+        info = self._info(self._prices[row - self._first])
+        if self.render_mode is not None:
+            from envs.render import Film  # matplotlib, for those who draw
+
+            self._film = Film()
+            self._add_to_film(info)
+        return self._observe(), info
 
     def step(self, action: Any) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
         """Move to the action's target and run to the next decision.
@@ -167,7 +183,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         price = self._prices[self._row - self._first]
         before = self._equity
         self._equity = equity = ledger.cash + ledger.position_qty * price * self._multiplier
-        reward = self._scale * self._rewarded(before, equity)
+        reward = self._scale * self._rewarded(before, equity, target)
         if equity > self._peak:
             self._peak = equity
         if equity != before or not self._behind:
@@ -177,7 +193,26 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         obs, info = self._observe(), self._info(price)
         if terminated:
             self._last_row = self._row
+        if self._film is not None:
+            self._add_to_film(info)
         return obs, reward, terminated, truncated, info
+
+    def render(self) -> Any:
+        """Return the episode so far as a picture, uint8 [height, width, 3], in `rgb_array` mode.
+
+        None in any other mode, as Gymnasium has it.
+
+        Raises:
+            ResetNeeded: there is no episode yet.
+        """
+        if self.render_mode is None:
+            return None
+        if self._film is None:
+            raise gymnasium.error.ResetNeeded("render before the first episode: call reset first")
+        from envs.render import draw
+
+        manifest = self.dataset.manifest
+        return draw(self._film, f"{manifest.instrument.id}, {manifest.name}")
 
     def reports(self) -> dict[str, Any]:
         """Return the engine's own reports of the episode so far, and end it.
@@ -191,6 +226,11 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         """Free the engine; harmless when closed already."""
         self._engine.close()
         self._last_row = self._row
+
+    def _add_to_film(self, info: dict[str, Any]) -> None:
+        self._film.add(
+            info["ts_event_ns"], info["price"], info["position_qty"], info["equity"], info["fills"]
+        )
 
     def _target(self, action: Any) -> float:
         if self._levels:
@@ -209,11 +249,17 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             raise ConfigError(f"action: expected a target from -1 to 1, found {target}")
         return target
 
-    def _rewarded(self, before: float, equity: float) -> float:
+    def _rewarded(self, before: float, equity: float, target: float) -> float:
         if self._is_log_equity and equity > 0.0 and before > 0.0:
             return 0.0 if equity == before else math.log(equity / before)
         traded = self._ledger.traded
-        step = rewards.Step(before, equity, self._peak, self._spec.capital, traded - self._traded)
+        decided = self._row - self._first - self._spec.every
+        self._arrivals.decided(self._times_ns[decided], target, self._prices[decided])
+        new = () if self._behind else self._engine.fills[self._fills_seen :]
+        fills = [self._arrivals.executed(*fill[:4]) for fill in new]
+        step = rewards.Step(
+            before, equity, self._peak, self._spec.capital, traded - self._traded, fills
+        )
         self._traded = traded
         return self._reward(step)
 

@@ -420,3 +420,26 @@ def test_second_live_engine_in_a_thread_is_refused_until_the_first_is_closed(mak
         make(steps=20)
     first.close()
     make(steps=20).reset()
+
+
+def test_render_draws_the_episode_as_an_rgb_array(make):
+    env = make(steps=60, render_mode="rgb_array")
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.render()
+    env.reset(seed=0)
+    blank = env.render()
+    for k in range(60):
+        env.step(k // 10 % 3)
+    picture = env.render()
+    assert picture.shape == (640, 960, 3)
+    assert picture.dtype == np.uint8
+    assert (picture != blank).mean() > 0.005
+    assert picture.std() > 10
+    env.close()
+    assert make(steps=5).render() is None
+    with pytest.raises(ConfigError, match="render_mode"):
+        make(steps=5, render_mode="human")
+
+
+def test_env_with_render_mode_passes_the_whole_checker(make):
+    check_env(make(steps=20, render_mode="rgb_array"), skip_render_check=True)
