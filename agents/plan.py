@@ -65,7 +65,10 @@ def make(config: RunConfig, home: Home) -> Plan:
             f"{config.data.dataset}: data.test holds {test[1] - test[0]} rows, too few for one "
             f"step after {warmup} rows of warm-up"
         )
-    scale = env.reward_scale if env.reward_scale != "auto" else unit_scale(dataset, train, spec)
+    scale = env.reward_scale
+    if scale == "auto":
+        unitless = rewards.is_unitless(env.reward)
+        scale = 1.0 if unitless else unit_scale(dataset, train, spec)
     recipe = EnvRecipe(
         dataset=dataset.path.resolve(),
         spec=spec,

@@ -59,7 +59,7 @@ class Player:
         self._trader = trader
         self._views = views
         self._scheme = scheme
-        self._reward = rewards.find(reward)
+        self._reward = rewards.find(reward, fills=False)
         self._flat = flat
         self._clip = clip
         self._capital = capital
@@ -72,6 +72,7 @@ class Player:
         self._equity = self._peak = self._capital
         self._traded = 0.0
         self._seen = 0
+        self._reward.reset()
 
     def holdings(self, prices: Sequence[float]) -> list[Holding]:
         """Return what it holds at `prices`, one for each instrument of the stage."""

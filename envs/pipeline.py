@@ -120,7 +120,8 @@ class Pipeline:
         """Center, scale and clip feature values; one rounding to float32 at the end."""
         scaled = (values - self._mean) / self._std
         # half the time of np.clip on a live row
-        return np.minimum(np.maximum(scaled, -self._clip), self._clip).astype(np.float32)
+        clipped = np.minimum(np.maximum(scaled, -self._clip), self._clip)
+        return np.asarray(clipped, dtype=np.float32)
 
     def account(
         self, position_qty: float, pending_qty: float, unrealized: float, equity: float

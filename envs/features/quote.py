@@ -29,7 +29,8 @@ def microprice(rows: Rows) -> Floats:
 
     Weighted by the size of the other side: imbalance x (ask - bid) / 2 (Gatheral and Oomen 2010).
     """
-    return imbalance(rows) * (rows["ask_px"] - rows["bid_px"]) / (2.0 * rows["close"])
+    lean = imbalance(rows) * (rows["ask_px"] - rows["bid_px"])
+    return np.asarray(lean / (2.0 * rows["close"]))
 
 
 @feature("share of depth", ("bid_px", "ask_px", "bid_qty", "ask_qty"), lambda n: n + 1)
