@@ -14,6 +14,7 @@ import zmq
 from grid import wire
 from grid.errors import BusError, ProtocolError
 from grid.requests import REQUESTS_HWM, Requester, Responder
+from grid.ring import Ring
 from grid.sockets import (
     Addresses,
     Waiter,
@@ -52,6 +53,7 @@ class Publisher:
     Attributes:
         high: topic -> last sequence given out.
         dropped: events that found the queue full; their sequences are gone, so subscribers know.
+        ring: the last events, but no heartbeats, for those who missed some.
 
     Args:
         context: of `new_context`.
@@ -61,6 +63,7 @@ class Publisher:
         role: what this process is, for its heartbeats.
         wait_s: how long an event may wait for room in the queue before it is dropped.
         hwm: events that may wait in the queue.
+        ring_bytes: what the ring may hold.
     """
 
     def __init__(
@@ -73,12 +76,15 @@ class Publisher:
         role: str = "",
         wait_s: float = 0.0,
         hwm: int = EVENTS_HWM,
+        ring_bytes: int = 0,
     ) -> None:
         self.source = source
         self.epoch = epoch
         self.role = role or source
         self.high: dict[str, int] = {}
         self.dropped = 0
+        self.ring = Ring(ring_bytes)
+        self._ts_ns = 0
         self._started_s = time.monotonic()
         self._socket = new_socket(context, zmq.PUB)
         self._socket.set(zmq.SNDHWM, hwm)
@@ -94,13 +100,17 @@ class Publisher:
             ProtocolError: it is larger than a frame may be; it takes no sequence.
         """
         seq = self.high.get(topic, 0) + 1
-        frame = wire.pack(topic, self.source, self.epoch, seq, time.time_ns(), event)
+        # strictly growing, whatever the clock does: it orders the events of all topics
+        self._ts_ns = max(time.time_ns(), self._ts_ns + 1)
+        frame = wire.pack(topic, self.source, self.epoch, seq, self._ts_ns, event)
         if len(frame) > wire.MAX_FRAME_BYTES:
             raise ProtocolError(
                 f"event on {topic}: expected at most {wire.MAX_FRAME_BYTES} bytes,"
                 f" found {len(frame)}"
             )
         self.high[topic] = seq
+        if self.ring.limit_bytes and not isinstance(event, wire.Heartbeat):
+            self.ring.keep((self.source, self.epoch, topic), seq, frame)
         self.send(frame)
         return seq
 

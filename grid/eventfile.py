@@ -115,13 +115,17 @@ class EventFile:
         except ProtocolError:
             self.bad += 1
             return
+        self.append(ts_ns, topic, envelope, item)
+
+    def append(self, ts_ns: int, topic: str, envelope: wire.Envelope, frame: bytes) -> None:
+        """Append an event that arrived at `ts_ns`, taken apart already."""
         source, epoch = envelope.source, envelope.epoch
         verdict = self.tracker.saw(source, epoch, topic, envelope.seq)
         if verdict.missing:
             gap = Gap(source, epoch, topic, verdict.first_missing, verdict.last_missing)
             self._stream_lost(ts_ns, gap)
         channel = self._channels.get((topic, source)) or self._channel(topic, source)
-        channel.log(item[len(topic.encode()) + 1 :], log_time=ts_ns)
+        channel.log(frame[len(topic.encode()) + 1 :], log_time=ts_ns)
         self.counts[topic] += 1
         self._events += 1
         if (beat := heartbeat(topic, envelope)) is not None:

@@ -1,150 +1,49 @@
-"""Records every event of the bus into a session, as an ordinary subscriber.
+"""Records every event of the bus into a session, as an ordinary subscriber, and answers history.
 
-Two threads: the one of the socket receives, stamps and queues; the one of the file writes. The
-queue between them is bounded in bytes; what it cannot hold is counted, and the loss is written in
-its place. A crash of this process loses what is younger than `FLUSH_S` and what still queues.
+Two threads: the one of the socket receives, stamps and queues; the one of the file mends and
+writes. What this process missed it fetches from whoever published it; what others missed they fetch
+here. A crash of this process loses what is younger than `FLUSH_S` and what still queues.
 """
 
 import logging
-import shutil
-import threading
 import time
-from collections import deque
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from grid import session, wire
-from grid.bus import Addresses, Publisher, Subscriber, new_context, wait
-from grid.errors import BusError, ProtocolError, SessionError
+from grid.bus import (
+    Addresses,
+    Publisher,
+    Requester,
+    Responder,
+    Subscriber,
+    Waiter,
+    new_context,
+    readable,
+    wait,
+)
+from grid.errors import BusError, ProtocolError
 from grid.eventfile import EventFile, heartbeat
+from grid.history import HISTORY, History
+from grid.mender import Mender
 from grid.process import Lifeline
-from grid.session import LostRecord, Manifest
+from grid.ring import Ring
+from grid.session import Manifest
+from grid.writer import Queue, Writer
 
 log = logging.getLogger(__name__)
 
-QUEUE_BYTES: Final = 64 * 1024 * 1024
-FRAME_COST_BYTES: Final = 150  # of Python's objects around a frame that queues
 NAP_S: Final = 0.005  # times of arrival are late by as much; those of publication are exact
-FLUSH_S: Final = 0.05  # `kill -9` loses no more than this
-SYNC_S: Final = 1.0  # a power cut loses no more than this
-IDLE_S: Final = 0.01
-BEAT_S: Final = 1.0
+BURST: Final = 5_000  # frames taken before anything else has its turn
+TURN_S: Final = 0.05  # the longest wait of the loop: the writer may want something
+ASK_S: Final = 0.1  # until what is wanted is asked for again
+BEAT_S: Final = 0.5
 STUCK_S: Final = 10.0  # a disk may take this long before the supervisor hears of it
-START_TIMEOUT_S: Final = 30.0
-
-
-class Queue:
-    """Frames on their way from the socket's thread to the file's: one puts, one takes.
-
-    Attributes:
-        lost: frames that were let go because the queue was full.
-    """
-
-    def __init__(self, limit_bytes: int = QUEUE_BYTES) -> None:
-        self.lost = 0
-        self._limit_bytes = limit_bytes
-        self._items: deque[tuple[int, bytes | LostRecord]] = deque()
-        self._in_bytes = self._out_bytes = 0  # each is written by one thread alone
-        self._gap = 0
-
-    @property
-    def size_bytes(self) -> int:
-        """What is held now."""
-        return self._in_bytes - self._out_bytes
-
-    def put(self, ts_ns: int, frame: bytes) -> None:
-        """Append a frame that arrived at `ts_ns`, or count it as lost."""
-        if self.size_bytes + len(frame) + FRAME_COST_BYTES > self._limit_bytes:
-            self.lost += 1
-            self._gap += 1
-            return
-        self.mark(ts_ns)
-        self._in_bytes += len(frame) + FRAME_COST_BYTES
-        self._items.append((ts_ns, frame))
-
-    def mark(self, ts_ns: int) -> None:
-        """Append a record of the frames lost since the last one, if any."""
-        if self._gap:
-            self._items.append((ts_ns, LostRecord(cause="queue", frames=self._gap)))
-            self._gap = 0
-
-    def take(self) -> tuple[int, bytes | LostRecord] | None:
-        """Remove and return the oldest, or None."""
-        try:
-            item = self._items.popleft()
-        except IndexError:
-            return None
-        if isinstance(item[1], bytes):
-            self._out_bytes += len(item[1]) + FRAME_COST_BYTES
-        return item
-
-
-class Writer:
-    """The file's thread: takes from the queue, writes, flushes.
-
-    Attributes:
-        error: what ended the thread before its time.
-        turned_s: when its loop last came round, monotonic.
-        file: to ask for its counts.
-    """
-
-    def __init__(self, queue: Queue, file: EventFile) -> None:
-        self.error: Exception | None = None
-        self.turned_s = time.monotonic()
-        self._queue = queue
-        self.file = file
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-        self._thread.start()
-
-    def close(self, timeout_s: float) -> None:
-        """Write what queues, close the file, end the thread.
-
-        Raises:
-            SessionError: it did not end in time, or the file could not be written.
-        """
-        self._end.set()
-        self._thread.join(timeout_s)
-        if self._thread.is_alive():
-            raise SessionError(f"recording: the disk took more than {timeout_s:g} s to close it")
-        self.check()
-
-    def check(self) -> None:
-        """Raise what ended the thread, if anything did."""
-        if self.error is not None:
-            raise self.error
-
-    def _run(self) -> None:
-        try:
-            self._write()
-            self.file.close()
-        except Exception as e:
-            self.error = e
-
-    def _write(self) -> None:
-        flushed_s = synced_s = time.monotonic()
-        while True:
-            ending = self._end.is_set()  # before the last look at the queue
-            for _ in range(1_000):
-                item = self._queue.take()
-                if item is None:
-                    break
-                self.file.write(*item)
-            else:
-                ending = False
-            self.turned_s = now_s = time.monotonic()
-            if ending:
-                return self.file.flush()
-            if now_s - flushed_s >= FLUSH_S:
-                self.file.flush()
-                flushed_s = now_s
-            if now_s - synced_s >= SYNC_S:
-                self.file.sync()
-                synced_s = now_s
-            if item is None:
-                self._end.wait(IDLE_S)
+START_TIMEOUT_S: Final = 300.0
+SAY_S: Final = 5.0  # between two lines that say what is waited for
+HISTORY_BYTES: Final = 64 * 1024 * 1024
 
 
 def run(
@@ -155,6 +54,7 @@ def run(
     label: str,
     epoch: int,
     name: str = "recorder",
+    history_bytes: int = HISTORY_BYTES,
     config_digest: str = "",
     versions: dict[str, str] | None = None,
 ) -> Path:
@@ -169,11 +69,12 @@ def run(
         label: end of the session's id, as in `20261124-061500-demo`.
         epoch: of this process.
         name: of this process.
+        history_bytes: of events that are kept for those who missed some.
         config_digest: of the grid's config, for the manifest.
         versions: package -> version, for the manifest.
 
     Raises:
-        BusError: no heartbeat of a broker within 30 s.
+        BusError: no heartbeat of a broker within `START_TIMEOUT_S`.
         SessionError: the disk refused.
     """
     started_ns = time.time_ns()
@@ -187,26 +88,17 @@ def run(
         addresses=msgspec.to_builtins(addresses),
     )
     manifest.write(folder)
-    context = new_context()
-    subscriber = Subscriber(context, addresses.events_out, [""])
-    publisher = Publisher(context, addresses.events_in, name, epoch, role="recorder")
-    file = EventFile(folder)
-    queue = Queue()
-    writer = Writer(queue, file)
+    file, ring = EventFile(folder), Ring(history_bytes)
+    queue, mender = Queue(), Mender(name)
+    writer = Writer(queue, file, mender, ring)
     log.info("recording to %s", folder)
+    desk = _Desk(addresses, name, epoch, queue, writer, History(ring))
     try:
-        _loop(addresses, subscriber, publisher, queue, writer, life)
-        publisher.heartbeat("stopping", _counters(queue, file))
+        desk.work(life)
+        desk.publisher.heartbeat("stopping", desk.counters())
     finally:
-        subscriber.close()
-        publisher.close()
-        context.destroy(linger=0)
+        desk.close()
         writer.close(timeout_s=STUCK_S)
-        if not file.events:  # no broker came: a session of nothing would be the latest
-            shutil.rmtree(folder)
-            log.info("nothing was recorded: %s is removed", folder)
-    if not file.events:
-        return folder
     complete = msgspec.structs.replace(
         manifest,
         state="complete",
@@ -220,46 +112,127 @@ def run(
     return folder
 
 
-def _loop(
-    addresses: Addresses,
-    subscriber: Subscriber,
-    publisher: Publisher,
-    queue: Queue,
-    writer: Writer,
-    life: Lifeline,
-) -> None:
-    ready = False
-    now_s = next_beat_s = time.monotonic()
-    deadline_s = now_s + START_TIMEOUT_S
-    while not life.stopping:
-        wait([subscriber, life.wake_fd], next_beat_s - now_s)
-        frame = subscriber.frame()
-        if frame is not None and ready:
-            # a nap, so that one wake-up takes many events and agents have the cores meanwhile
-            wait([life.wake_fd], NAP_S)
-        while frame is not None:
-            queue.put(time.time_ns(), frame)
-            if not ready and _is_brokers_beat(frame):
+class _Desk:
+    """The socket's thread: events in, history out, and what the writer wants fetched."""
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        name: str,
+        epoch: int,
+        queue: Queue,
+        writer: Writer,
+        history: History,
+    ) -> None:
+        self._address = addresses.events_out
+        self._queue = queue
+        self._writer = writer
+        self._history = history
+        self._asked: wire.Fetch | None = None
+        self._asked_s = 0.0
+        self._broker_was_heard = False
+        self._context = new_context()
+        self._subscriber = Subscriber(self._context, addresses.events_out, [""])
+        self._requester = Requester(self._context, addresses.requests)
+        self._responder = Responder(self._context, addresses.strategies)
+        self.publisher = Publisher(self._context, addresses.events_in, name, epoch, role="recorder")
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for end in (self._subscriber, self._requester, self._responder, self.publisher):
+            end.close()
+        self._context.destroy(linger=0)
+
+    def work(self, life: Lifeline) -> None:
+        """Record until `life.stopping`."""
+        waiter = Waiter((self._subscriber, self._responder, life.wake_fd))
+        ready = flood = False
+        now_s = next_beat_s = said_s = time.monotonic()
+        deadline_s = now_s + START_TIMEOUT_S
+        while not life.stopping:
+            waiter.wait(min(TURN_S, max(0.0, next_beat_s - now_s)))
+            if ready and not flood and readable(self._subscriber.socket):
+                # a nap, so that one wake-up takes many events and agents have the cores meanwhile
+                wait([life.wake_fd], NAP_S)
+            flood = self._receive()
+            if not ready and self._broker_was_heard:
                 ready = True
                 life.ready()
-            if (now_s := time.monotonic()) >= next_beat_s:
-                break
-            frame = subscriber.frame()
-        now_s = time.monotonic()
-        if not ready and now_s > deadline_s:
-            raise BusError(
-                f"{addresses.events_out}: no heartbeat of a broker within {START_TIMEOUT_S:g} s"
-            )
-        if now_s >= next_beat_s:
-            next_beat_s = now_s + BEAT_S
-            writer.check()
-            queue.mark(time.time_ns())
-            publisher.heartbeat("running", _counters(queue, writer.file))
-            if now_s - writer.turned_s < STUCK_S:
-                life.beat()
-    while (frame := subscriber.frame()) is not None:
-        queue.put(time.time_ns(), frame)
-    queue.mark(time.time_ns())
+            self._serve()
+            self._fetch()
+            now_s = time.monotonic()
+            if now_s >= next_beat_s:
+                next_beat_s = now_s + BEAT_S
+                self._beat(life, now_s)
+                if not ready and now_s > deadline_s:
+                    raise BusError(
+                        f"{self._address}: no heartbeat of a broker within {START_TIMEOUT_S:g} s"
+                    )
+                if not ready and now_s - said_s > SAY_S:
+                    said_s = now_s
+                    log.info("waiting for a broker at %s", self._address)
+        while self._receive():
+            pass
+        self._queue.mark(time.time_ns())
+
+    def _receive(self) -> bool:
+        """Queue the frames that are here; say whether there may be more."""
+        frames = self._subscriber.frames(BURST)
+        for frame in frames:
+            self._queue.put(time.time_ns(), frame)
+            if not self._broker_was_heard:
+                self._broker_was_heard = _is_brokers_beat(frame)
+        return len(frames) == BURST
+
+    def counters(self) -> dict[str, float]:
+        """Return the counters of the heartbeat."""
+        queue, file, mender = self._queue, self._writer.file, self._writer.mender
+        counts = file.tracker.counts
+        return {
+            "events": float(file.events),
+            "flushed": float(file.flushed),
+            "bytes": float(file.size_bytes),
+            "queue_bytes": float(queue.size_bytes),
+            "queue_lost": float(queue.lost),
+            "gaps": float(counts["gap"]),
+            "missing": float(file.tracker.missing),
+            "mended": float(mender.mended),
+            "mending": float(mender.held),
+            "given_up": float(mender.given_up),
+            "duplicates": float(counts["duplicate"]),
+            "old_epoch": float(counts["old_epoch"]),
+            "bad": float(file.bad),
+            **{k: float(v) for k, v in self._history.counts.items()},
+        }
+
+    def _beat(self, life: Lifeline, now_s: float) -> None:
+        self._writer.check()
+        self._queue.mark(time.time_ns())
+        self._responder.register(HISTORY, self.publisher.epoch)
+        self.publisher.heartbeat("running", self.counters())
+        if now_s - self._writer.turned_s < STUCK_S:
+            life.beat()
+
+    def _serve(self) -> None:
+        """Answer those who missed something."""
+        while (found := self._responder.recv()) is not None:
+            corr, request = found
+            if isinstance(request, wire.Fetch | wire.Tail):
+                reply: wire.Reply = self._history.answer(request, time.monotonic())
+            else:
+                reply = wire.Refused("this is a history, and no strategy", retry=False)
+            self._responder.reply(corr, reply)
+
+    def _fetch(self) -> None:
+        """Ask for what the writer wants, again after a while, and hand it the reply."""
+        while (reply := self._requester.recv()) is not None:
+            if isinstance(reply, wire.Frames | wire.Evicted | wire.Refused):
+                self._queue.put_reply(time.time_ns(), reply)
+        want, now_s = self._writer.mender.want, time.monotonic()
+        if want is None or (want == self._asked and now_s - self._asked_s < ASK_S):
+            return
+        self._asked, self._asked_s = want, now_s
+        self._requester.send(want)
 
 
 def _is_brokers_beat(frame: bytes) -> bool:
@@ -268,19 +241,3 @@ def _is_brokers_beat(frame: bytes) -> bool:
     except ProtocolError:
         return False
     return beat is not None and beat.role == "broker"
-
-
-def _counters(queue: Queue, file: EventFile) -> dict[str, float]:
-    counts = file.tracker.counts
-    return {
-        "events": float(file.events),
-        "flushed": float(file.flushed),
-        "bytes": float(file.size_bytes),
-        "queue_bytes": float(queue.size_bytes),
-        "queue_lost": float(queue.lost),
-        "gaps": float(counts["gap"]),
-        "missing": float(file.tracker.missing),
-        "duplicates": float(counts["duplicate"]),
-        "old_epoch": float(counts["old_epoch"]),
-        "bad": float(file.bad),
-    }

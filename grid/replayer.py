@@ -15,6 +15,7 @@ import msgspec
 
 from grid import wire
 from grid.bus import Publisher, Responder, wait
+from grid.history import History, history_of
 from grid.node.gate import Gate
 from grid.transcript import Transcript
 
@@ -76,6 +77,7 @@ class Replayer:
         self._champion = champion
         row_kind = "bar" if run.spec.rows == "bar" else "quote"
         self._row_topic = f"md.{run.spec.instrument_id}.{row_kind}"
+        self._past = History(publisher.ring)
         self._history: list[wire.Bar | wire.Quote] = []
         self._beat_s = 0.0
         self.result = Replayed()
@@ -159,6 +161,7 @@ class Replayer:
         if now_s - self._beat_s >= _BEAT_S:
             self._beat_s = now_s
             self._responder.register(self._strategy_id, self._publisher.epoch)
+            self._responder.register(history_of(self._publisher.source), self._publisher.epoch)
             counters = {"decisions": float(self.gate.decision_seq), **self.gate.counts}
             self._publisher.heartbeat("replaying", {k: float(v) for k, v in counters.items()})
         if timeout_s > 0.0:
@@ -170,6 +173,11 @@ class Replayer:
                     self._responder.reply(corr, self._welcome(request))
                 case wire.Action():
                     self._judge(corr, request)
+                case wire.Fetch() | wire.Tail():
+                    self._responder.reply(corr, self._past.answer(request, time.monotonic()))
+                case wire.Halt() | wire.Resume() | wire.Flatten():
+                    refused = wire.Refused("a replay trades nothing", retry=False)
+                    self._responder.reply(corr, refused)
 
     def _welcome(self, hello: wire.Hello) -> wire.Welcome | wire.Refused:
         granted = self.gate.hello(hello)

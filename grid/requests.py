@@ -79,7 +79,7 @@ class Requester:
             self.renew()
         raise BusError(
             f"{self._address}: no reply to {type(request).__name__} for strategy"
-            f" {request.strategy_id!r} in {retries + 1} x {timeout_s:g} s"
+            f" {wire.addressee(request)!r} in {retries + 1} x {timeout_s:g} s"
         )
 
     def renew(self) -> None:

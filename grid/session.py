@@ -4,7 +4,8 @@
     ID/events.mcap          every event in the order of arrival; `.part` until closed cleanly
 
 A message of the file is an event's payload, bit for bit, on a channel of its topic and source; its
-log time is the time of arrival.
+log time is the time of arrival. An event that was lost on the bus and fetched later stands before
+the next one of its stream, and has that one's time of arrival.
 """
 
 import fcntl
@@ -168,8 +169,8 @@ def info(path: Path) -> str:
     first_ns = last_ns = 0
     for topic, _, ts_recv_ns in session:
         counts[topic] += 1
-        first_ns = first_ns or ts_recv_ns
-        last_ns = ts_recv_ns
+        first_ns = min(first_ns or ts_recv_ns, ts_recv_ns)
+        last_ns = max(last_ns, ts_recv_ns)
     seconds = (last_ns - first_ns) / 1e9
     manifest = session.manifest
     versions = " ".join(f"{k} {v}" for k, v in manifest.versions.items()) if manifest else ""

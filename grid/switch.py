@@ -60,7 +60,7 @@ class Switch:
             request = wire.request(payload)
         except ProtocolError as e:
             return self._answer(agent, "undecodable", wire.Refused(str(e), retry=False))
-        route = self.routes.get(request.strategy_id)
+        route = self.routes.get(wire.addressee(request))
         if route is None:
             return self._refuse(agent, request, "unknown", "is not known here")
         if now_s - route.heard_s > SILENT_S:
@@ -102,13 +102,13 @@ class Switch:
         self.routes[register.strategy_id] = Route(routing_id, register.epoch, now_s)
 
     def _refuse(self, agent: bytes, request: wire.Request, why: str, said: str) -> Sending:
-        reason = f"strategy {request.strategy_id!r} {said}"
+        reason = f"strategy {wire.addressee(request)!r} {said}"
         match request:
-            case wire.Hello():
-                return self._answer(agent, why, wire.Refused(reason, retry=True))
             case wire.Action():
                 answer = wire.Answer("rejected", request.decision_seq, request.action_seq, reason)
                 return self._answer(agent, why, answer)
+            case _:
+                return self._answer(agent, why, wire.Refused(reason, retry=True))
 
     def _answer(self, agent: bytes, why: str, reply: wire.Reply) -> Sending:
         self.refused[why] += 1

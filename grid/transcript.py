@@ -1,6 +1,7 @@
 """What a session says of one strategy in one epoch: rows, decisions, actions, orders, fills."""
 
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import msgspec
 import numpy as np
@@ -31,6 +32,9 @@ class Transcript:
         acted: every action with its answer.
         orders: every change of an order.
         fills: every fill.
+        flattened: each closing of the position by a person or a breach, with the number of market
+            events of the run, history apart, that came before it.
+        intervened: how many of `events` came before the first halt or closing; None without one.
         ended: whether the feed had come to its end.
         missing: events of this node that the recording lacks.
         whole: how many of `events` came before the first that is missing.
@@ -46,6 +50,8 @@ class Transcript:
     acted: list[wire.Acted] = field(default_factory=list)
     orders: list[wire.OrderUpdate] = field(default_factory=list)
     fills: list[wire.Fill] = field(default_factory=list)
+    flattened: list[tuple[int, wire.Flattened]] = field(default_factory=list)
+    intervened: int | None = None
     ended: bool = False
     missing: int = 0
     whole: int = 0
@@ -91,10 +97,15 @@ class Transcript:
 
     def before_hole(self) -> "Transcript":
         """Return the run up to the first event that the recording lacks; itself if it is whole."""
-        if not self.missing:
-            return self
+        return self._cut(self.whole) if self.missing else self
+
+    def before_intervention(self) -> "Transcript":
+        """Return the run up to the first halt or closing; itself if there was none."""
+        return self if self.intervened is None else self._cut(self.intervened)
+
+    def _cut(self, events: int) -> "Transcript":
         cut = Transcript(self.info)
-        for published_ns, event in self.events[: self.whole]:
+        for published_ns, event in self.events[:events]:
             cut.take(event, published_ns)
         return cut
 
@@ -120,8 +131,16 @@ class Transcript:
                 self.orders.append(event)
             case wire.Fill():
                 self.fills.append(event)
+            case wire.Halted() | wire.Flattened():
+                if self.intervened is None:
+                    self.intervened = len(self.events) - 1
+                if isinstance(event, wire.Flattened):
+                    live = sum(not row.history for row in self.market)
+                    self.flattened.append((live, event))
             case wire.EndOfData():
                 self.ended = True
+            case wire.Resumed() | wire.TookOver():
+                pass
             case wire.StrategyInfo() | wire.Heartbeat():
                 pass
 
@@ -135,8 +154,7 @@ def read(session: Session) -> list[Transcript]:
     Raises:
         SessionError: no strategy introduced itself in it.
     """
-    runs: dict[tuple[str, int], Transcript] = {}
-    early: dict[tuple[str, int], list[tuple[wire.Event, int, int]]] = {}
+    found: dict[tuple[str, int], list[tuple[int, wire.Event, int]]] = {}
     last: dict[tuple[str, int, str], int] = {}
     for topic, envelope, _ in session:
         if not topic.startswith(("md.", "decision.", "exec.")):
@@ -147,25 +165,26 @@ def read(session: Session) -> list[Transcript]:
             continue  # of a kind that only later versions know
         key = (envelope.source, envelope.epoch)
         stream = (*key, topic)
-        missing = max(0, envelope.seq - last.get(stream, 0) - 1)
+        missing = envelope.seq - last.get(stream, 0) - 1
+        if missing < 0:
+            continue  # a second time
         last[stream] = envelope.seq
-        if key not in runs:
-            early.setdefault(key, []).append((event, envelope.ts_pub_ns, missing))
-            if isinstance(event, wire.StrategyInfo):
-                try:
-                    runs[key] = Transcript(event)
-                except msgspec.MsgspecError as e:
-                    raise SessionError(
-                        f"{session.path}: strategy {event.strategy_id}: not of this version: {e}"
-                    ) from e
-                for waited in early.pop(key):
-                    runs[key].take(*waited)
-            continue
-        runs[key].take(event, envelope.ts_pub_ns, missing)
+        found.setdefault(key, []).append((envelope.ts_pub_ns, event, missing))
+    runs = [run for events in found.values() if (run := _run(events)) is not None]
     if not runs:
-        but = f"; damage: {session.damage}" if session.damage else ""
-        raise SessionError(f"{session.path}: no strategy introduced itself in this session{but}")
-    return list(runs.values())
+        raise SessionError(f"{session.path}: no strategy introduced itself in this session")
+    return runs
+
+
+def _run(events: list[tuple[int, wire.Event, int]]) -> Transcript | None:
+    info = next((e for _, e, _ in events if isinstance(e, wire.StrategyInfo)), None)
+    if info is None:
+        return None
+    run = Transcript(info)
+    # what was fetched after a loss may stand behind its place in the file
+    for published_ns, event, missing in sorted(events, key=itemgetter(0)):
+        run.take(event, published_ns, missing)
+    return run
 
 
 def columns_of(rows: list[Row]) -> Columns:

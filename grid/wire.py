@@ -12,6 +12,8 @@ import msgspec
 
 from grid.errors import ProtocolError
 
+Role = Literal["champion", "standby", "shadow"]
+
 VERSION: Final = 1
 MAX_FRAME_BYTES: Final = 1 << 20
 
@@ -85,6 +87,7 @@ class Outcome(Message, frozen=True, tag="outcome"):
     target: float  # the position sought from now on, as a share of max_qty
     agent_id: str = ""
     reason: str = ""
+    kept: bool = False  # the position was left as it is, whatever the fallback says
 
 
 class OrderUpdate(Message, frozen=True, tag="order"):
@@ -152,6 +155,49 @@ class Joined(Message, frozen=True, tag="joined"):
     policy: str = ""  # digest of its checkpoint, or baseline:NAME
 
 
+class TookOver(Message, frozen=True, tag="took_over"):
+    """Topic `exec.<strategy_id>`: from now on another agent trades, since the lease had lapsed."""
+
+    strategy_id: str
+    epoch: int
+    agent_id: str
+    lease: int
+    before: str  # who traded until now
+    lapsed_ns: int  # how long its lease had lapsed, a duration
+
+
+class Halted(Message, frozen=True, tag="halted"):
+    """Topic `exec.<strategy_id>`: no action is carried out from now on, until a person resumes."""
+
+    strategy_id: str
+    epoch: int
+    by: str  # a person, or `limits`
+    reason: str
+    since_ns: int  # before this epoch, if the node was halted when it started
+    ts_event_ns: int  # of the last market event
+
+
+class Resumed(Message, frozen=True, tag="resumed"):
+    """Topic `exec.<strategy_id>`: a person has ended the halt."""
+
+    strategy_id: str
+    epoch: int
+    by: str
+    reason: str
+    ts_event_ns: int  # of the last market event
+
+
+class Flattened(Message, frozen=True, tag="flattened"):
+    """Topic `exec.<strategy_id>`: the position is being closed, by a person or a breach."""
+
+    strategy_id: str
+    epoch: int
+    by: str
+    reason: str
+    ts_event_ns: int  # of the last market event
+    client_order_id: str = ""  # of the order that closes it; empty where nothing was held
+
+
 class EndOfData(Message, frozen=True, tag="end"):
     """Topic `exec.<strategy_id>`: the feed has no more; the session is complete."""
 
@@ -182,6 +228,10 @@ type Event = (
     | StrategyInfo
     | Acted
     | Joined
+    | TookOver
+    | Halted
+    | Resumed
+    | Flattened
     | EndOfData
     | Heartbeat
 )
@@ -209,7 +259,7 @@ class Hello(Message, frozen=True, tag="hello"):
 
     strategy_id: str
     agent_id: str
-    role: Literal["champion", "shadow"]
+    role: Role
     spec_digest: str
     version: int = VERSION
     policy: str = ""  # digest of the agent's checkpoint, or baseline:NAME; for the record
@@ -220,13 +270,15 @@ class Welcome(Message, frozen=True, tag="welcome"):
 
     strategy_id: str
     agent_id: str
-    role: Literal["champion", "shadow"]
+    role: Role
     epoch: int
     lease: int  # an action under an older lease of the same agent is fenced
     market_source: str
     market_epoch: int
     market_seq: int  # the last row in `history`; live rows up to it are to be dropped
     history: tuple[Bar | Quote, ...]
+    holder: str = ""  # the agent whose actions are traded now
+    ttl_ns: int = 0  # the lease lapses when it is not renewed for so long; 0: it does not
 
 
 class Refused(Message, frozen=True, tag="refused"):
@@ -260,8 +312,105 @@ class Answer(Message, frozen=True, tag="answer"):
     client_order_ids: tuple[str, ...] = ()
 
 
+class Renew(Message, frozen=True, tag="renew"):
+    """Agent to strategy: I follow, without a hole, and could act. An `Action` says it, too."""
+
+    strategy_id: str
+    agent_id: str
+    lease: int
+
+
+class Renewed(Message, frozen=True, tag="renewed"):
+    """Strategy to agent: your lease, a new one if you trade from now on; 0 if yours is fenced."""
+
+    strategy_id: str
+    agent_id: str
+    lease: int
+    holder: str  # the agent whose actions are traded now
+    ttl_ns: int
+
+
+class Fetch(Message, frozen=True, tag="fetch"):
+    """Anyone to a history: the events `first` to `last` of one stream."""
+
+    at: str  # `history`, the recorder's, or `history.<source>`, what that process itself keeps
+    client: str  # name of the process that asks
+    source: str
+    epoch: int
+    topic: str
+    first: int
+    last: int
+
+
+class Tail(Message, frozen=True, tag="tail"):
+    """Anyone to a history: the last `n` events on a topic."""
+
+    at: str
+    client: str
+    topic: str
+    n: int
+
+
+class Frames(Message, frozen=True, tag="frames"):
+    """History: whole frames of one stream, in order from `first`; when they end early, ask on."""
+
+    source: str
+    epoch: int
+    topic: str
+    first: int
+    frames: tuple[bytes, ...]
+
+
+class Evicted(Message, frozen=True, tag="evicted"):
+    """History: not kept, now or ever; what is kept lies from `low` to `high`, 0 if nothing."""
+
+    source: str
+    epoch: int
+    topic: str
+    low: int
+    high: int
+
+
+class Halt(Message, frozen=True, tag="halt"):
+    """Person to strategy: carry out no action from now on."""
+
+    strategy_id: str
+    request_id: str  # of the asker's choice: the same one again gets the same reply again
+    by: str
+    reason: str = ""
+
+
+class Resume(Message, frozen=True, tag="resume"):
+    """Person to strategy: go on after a halt; losses are counted from here."""
+
+    strategy_id: str
+    request_id: str
+    by: str
+    reason: str = ""
+
+
+class Flatten(Message, frozen=True, tag="flatten"):
+    """Person to strategy: close the position, and halt."""
+
+    strategy_id: str
+    request_id: str
+    by: str
+    reason: str = ""
+
+
+class ControlReply(Message, frozen=True, tag="control"):
+    """Strategy to person: what it is from now on."""
+
+    request_id: str
+    state: Literal["trading", "halted"]
+    done: bool  # false where there was nothing to do, for the reason given
+    reason: str
+    position_qty: float
+    client_order_id: str = ""  # of the order that closes the position
+
+
 class Register(Message, frozen=True, tag="register"):
-    """Strategy to broker, every second: requests for `strategy_id` come to me."""
+    """Strategy or history to broker, every second: requests for `strategy_id` come to me."""
 
     strategy_id: str
     epoch: int
@@ -299,8 +448,11 @@ class FeedEnd(Message, frozen=True, tag="feed_end"):
     seq: int
 
 
-type Request = Hello | Action
-type Reply = Welcome | Refused | Answer
+type Control = Halt | Resume | Flatten
+type HistoryRequest = Fetch | Tail
+type HistoryReply = Frames | Evicted | Refused
+type Request = Hello | Action | Renew | Control | HistoryRequest
+type Reply = Welcome | Answer | Renewed | ControlReply | HistoryReply
 type FeedRequest = Subscribe | Credit
 type FeedReply = FeedItem | FeedEnd
 
@@ -364,6 +516,11 @@ def event(envelope: Envelope) -> Event:
 def request(frame: bytes) -> Request:
     """Decode a request, or raise `ProtocolError`."""
     return _decode(_request, frame)
+
+
+def addressee(request: Request) -> str:
+    """Return the name under which whoever is to answer has registered."""
+    return request.at if isinstance(request, Fetch | Tail) else request.strategy_id
 
 
 def reply(frame: bytes) -> Reply:

@@ -55,7 +55,7 @@ GOLDEN: list[tuple[wire.Message, str]] = [
     ),
     (
         wire.Outcome("s", 1, 2, 3, "action", 0.5, "a"),
-        "99a76f7574636f6d65a173010203a6616374696f6ecb3fe0000000000000a161a0",
+        "9aa76f7574636f6d65a173010203a6616374696f6ecb3fe0000000000000a161a0c2",
     ),
     (
         wire.OrderUpdate("s", 1, 2, "o1", "accepted", "BUY", 1.0, 3),
@@ -81,6 +81,22 @@ GOLDEN: list[tuple[wire.Message, str]] = [
         "97a66a6f696e6564a17301a161a86368616d70696f6e03a170",
     ),
     (
+        wire.TookOver("s", 1, "b", 4, "a", 7),
+        "97a9746f6f6b5f6f766572a17301a16204a16107",
+    ),
+    (
+        wire.Halted("s", 1, "limits", "too much", 5, 3),
+        "97a668616c746564a17301a66c696d697473a8746f6f206d7563680503",
+    ),
+    (
+        wire.Resumed("s", 1, "ann", "seen", 3),
+        "96a7726573756d6564a17301a3616e6ea47365656e03",
+    ),
+    (
+        wire.Flattened("s", 1, "ann", "out", 3, "flatten-1-1"),
+        "97a9666c617474656e6564a17301a3616e6ea36f757403ab666c617474656e2d312d31",
+    ),
+    (
         wire.EndOfData("s", 1, 9),
         "94a3656e64a1730109",
     ),
@@ -94,11 +110,35 @@ GOLDEN: list[tuple[wire.Message, str]] = [
         "97a568656c6c6fa173a161a6736861646f77a16401a0",
     ),
     (
-        wire.Welcome("s", "a", "shadow", 1, 3, "n", 1, 4, (BAR, QUOTE)),
-        "9aa777656c636f6d65a173a161a6736861646f770103a16e0104929aa3626172a5582e53494daa31"
+        wire.Welcome("s", "a", "shadow", 1, 3, "n", 1, 4, (BAR, QUOTE), "b", 5),
+        "9ca777656c636f6d65a173a161a6736861646f770103a16e0104929aa3626172a5582e53494daa31"
         "2d484f55522d41534b01cb3ff8000000000000cb4000000000000000cb3ff0000000000000cb3ff4"
         "000000000000cb4008000000000000c298a571756f7465a5582e53494d01cb3ff8000000000000cb"
-        "3ffc000000000000cb4024000000000000cb4034000000000000c2",
+        "3ffc000000000000cb4024000000000000cb4034000000000000c2a16205",
+    ),
+    (
+        wire.Renew("s", "a", 3),
+        "94a572656e6577a173a16103",
+    ),
+    (
+        wire.Renewed("s", "a", 3, "b", 5),
+        "96a772656e65776564a173a16103a16205",
+    ),
+    (
+        wire.Fetch("history.n", "a", "n", 1, "t", 2, 3),
+        "98a56665746368a9686973746f72792e6ea161a16e01a1740203",
+    ),
+    (
+        wire.Tail("history", "a", "t", 2),
+        "95a47461696ca7686973746f7279a161a17402",
+    ),
+    (
+        wire.Frames("n", 1, "t", 2, (b"t\0x",)),
+        "96a66672616d6573a16e01a1740291c403740078",
+    ),
+    (
+        wire.Evicted("n", 1, "t", 4, 9),
+        "96a765766963746564a16e01a1740409",
     ),
     (
         wire.Refused("no", True),
@@ -111,6 +151,23 @@ GOLDEN: list[tuple[wire.Message, str]] = [
     (
         ANSWER,
         "96a6616e73776572a861636365707465640204a092a26f31a26f32",
+    ),
+    (
+        wire.Halt("s", "r1", "ann", "why"),
+        "95a468616c74a173a27231a3616e6ea3776879",
+    ),
+    (
+        wire.Resume("s", "r1", "ann"),
+        "95a6726573756d65a173a27231a3616e6ea0",
+    ),
+    (
+        wire.Flatten("s", "r1", "ann"),
+        "95a7666c617474656ea173a27231a3616e6ea0",
+    ),
+    (
+        wire.ControlReply("r1", "halted", True, "", -1.0, "flatten-1-1"),
+        "97a7636f6e74726f6ca27231a668616c746564c3a0cbbff0000000000000ab666c617474656e2d31"
+        "2d31",
     ),
     (
         wire.Register("s", 1),

@@ -13,8 +13,8 @@ from mcap.reader import make_reader
 from grid import session, wire
 from grid.errors import SessionError
 from grid.eventfile import EventFile
-from grid.recorder import FRAME_COST_BYTES, Queue
 from grid.session import LostRecord, Manifest, Session
+from grid.writer import FRAME_COST_BYTES, Queue
 
 BAR = wire.Bar("EUR/USD.SIM", "1-HOUR-ASK", 5, 1.1, 1.2, 1.0, 1.15, 3.0)
 TOPIC = "md.EUR/USD.SIM.bar"
