@@ -38,6 +38,12 @@ _CHILD: Final = (
     option("--lifeline", "set by the supervisor", type=whole, metavar="FD"),
 )
 
+_CONTROL: Final = (
+    option("grid", "name of a running grid, or its TOML file"),
+    option("--reason", "for the audit log", default=""),
+    option("--by", "who asks (default: USER@HOST)", default=""),
+)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 the input is at fault."""
@@ -303,6 +309,23 @@ def _status(args: Args) -> int:
     return 0 if grids else 1
 
 
+@_command(
+    "halt", "carry out no action until a person resumes", 'eurusd --reason "odd fills"', *_CONTROL
+)
+def _halt(args: Args) -> None:
+    _control("halt", args)
+
+
+@_command("resume", "end a halt; losses are counted anew", "eurusd", *_CONTROL)
+def _resume(args: Args) -> None:
+    _control("resume", args)
+
+
+@_command("flatten", "close the position and halt", "configs/grid.toml", *_CONTROL)
+def _flatten(args: Args) -> None:
+    _control("flatten", args)
+
+
 # -- sessions and replay ---------------------------------------------------------------------------
 
 
@@ -412,6 +435,13 @@ def _child(args: Args, role: str) -> tuple[Any, str, Any]:
     name: str = convert(args.name or role, Name, "--name")
     life = process.start(name, args.lifeline)
     return load(args.config, GridConfig, args.set), name, life
+
+
+def _control(verb: Any, args: Args) -> None:
+    from grid import control
+
+    target = control.find(args.grid, args.home)
+    print(control.act(verb, target, args.home, by=args.by, reason=args.reason))
 
 
 def _show(home: Home, name: str, *, verify: bool = False) -> None:

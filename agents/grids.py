@@ -66,6 +66,8 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
         addresses=config.bus,
         epochs=home.epochs,
         ttl_ns=round(config.node.ttl_ms * _NS_PER_MS),
+        halt=home.halts / f"{config.name}.json",
+        audit=home.audit / f"{config.name}.jsonl",
         fallback=config.node.fallback,
         wait_for_agents_s=config.node.wait_for_agents_s,
         stop_at_end=config.node.stop_at_end,

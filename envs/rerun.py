@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from nautilus_trader.model import BarType, InstrumentId
+from nautilus_trader.model import BarType, InstrumentId, QuoteTick
 
 from envs.data.check import GAP_INTERVALS, TICK_GAP_NS, gaps
 from envs.engine import build, free
@@ -162,13 +162,18 @@ def _action(run: Transcript, target: float) -> Any:
 
 
 class _Scripted(LocalLink):
-    """Repeats the recorded decisions and keeps the orders and fills."""
+    """Repeats the recorded decisions and interventions, and keeps the orders and fills."""
 
     def __init__(self, run: Transcript) -> None:
         super().__init__(self._repeat, run.spec.every)
         self.orders: list[Order] = []
         self.fills: list[Filled] = []
         self._script = self._targets(run)
+        self._flattened = {
+            at: event.client_order_id for at, event in run.flattened if event.client_order_id
+        }
+        self._seen = 0
+        self.wants_ticks = bool(run.flattened)
 
     def start(self, strategy: AgentStrategy) -> None:
         """Look at each order on its way out."""
@@ -182,6 +187,15 @@ class _Scripted(LocalLink):
 
         strategy.dispatch = dispatch
 
+    def row(self, row: Any) -> None:
+        """Repeat what was decided on this row, and what was done after it."""
+        super().row(row)
+        self._intervene()
+
+    def tick(self, quote: QuoteTick) -> None:
+        """Repeat what was done after this quote."""
+        self._intervene()
+
     def filled(self, signed_qty: float, px: float, commission: float, event: Any) -> None:
         """Keep the fill."""
         side = SIDES[event.order_side]
@@ -191,6 +205,11 @@ class _Scripted(LocalLink):
         target, order_id = next(self._script)
         if target is not None:
             strategy.move_to(target, order_id)
+
+    def _intervene(self) -> None:
+        self._seen += 1
+        if order_id := self._flattened.get(self._seen):
+            self._strategy.move_to(0.0, order_id)
 
     @staticmethod
     def _targets(run: Transcript) -> Iterator[tuple[float | None, str]]:
@@ -204,7 +223,8 @@ class _Scripted(LocalLink):
             seq += 1
             outcome = run.outcomes.get(seq)
             fallback = f"fallback-{run.info.epoch}-{seq}"
-            if outcome is None or (outcome.how == "fallback" and run.info.fallback == "hold"):
+            held = outcome is None or outcome.kept or run.info.fallback == "hold"
+            if outcome is None or (outcome.how == "fallback" and held):
                 yield None, fallback
             else:
                 yield outcome.target, ids.get(seq, fallback)

@@ -30,6 +30,7 @@ class GridState(msgspec.Struct, frozen=True, kw_only=True):
     """A grid that runs: `pid` is its supervisor's."""
 
     name: str
+    strategy_id: str
     pid: int
     started_ns: int
     addresses: Addresses

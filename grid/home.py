@@ -44,3 +44,13 @@ class Home:
     def epochs(self) -> Path:
         """Counters of process starts: see `grid.epoch`."""
         return self.root / "epochs"
+
+    @property
+    def halts(self) -> Path:
+        """Halts in force, one file a grid: see `grid.halt`."""
+        return self.root / "halts"
+
+    @property
+    def audit(self) -> Path:
+        """Audit logs, one file a grid: see `grid.audit`."""
+        return self.root / "audit"

@@ -154,6 +154,7 @@ class _Supervisor:
         )
         state = GridState(
             name=self._config.name,
+            strategy_id=self._config.node.strategy_id,
             pid=os.getpid(),
             started_ns=self._started_ns,
             addresses=self._config.bus,

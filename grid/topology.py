@@ -11,6 +11,7 @@ from grid.dataset import to_ns
 from grid.errors import DataError
 from grid.home import Home
 from grid.lifecycle import ProcessSpec
+from grid.limits import Limits
 
 Name = Annotated[
     str,
@@ -115,6 +116,7 @@ class GridConfig(_Section, frozen=True):
 
     name: Name
     feed: FeedConfig
+        limits: on what may be traded and lost.
     node: NodeConfig
     agents: Annotated[tuple[AgentConfig, ...], msgspec.Meta(min_length=1)]
     bus: Addresses = msgspec.field(default_factory=Addresses)
@@ -123,6 +125,7 @@ class GridConfig(_Section, frozen=True):
     def __post_init__(self) -> None:
         ids = [a.id for a in self.agents]
         for i, agent_id in enumerate(ids):
+    limits: Limits = msgspec.field(default_factory=Limits)
             if agent_id in ids[:i]:
                 raise ValueError(f"key agents[{i}].id: {agent_id!r} is taken by another agent")
         champions = [i for i, a in enumerate(self.agents) if a.role == "champion"]

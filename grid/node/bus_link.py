@@ -19,6 +19,8 @@ from grid.instrument import Instrument
 from grid.node.convert import SIDES, wire_bar, wire_quote
 from grid.node.gate import Gate
 from grid.node.strategy import AgentStrategy
+from grid.node.guard import Guard
+from grid.node.ledger import Ledger
 from grid.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,7 @@ type Fallback = Literal["hold", "flatten"]
 
 _NS_PER_S: Final = 1_000_000_000
 _KEPT_ORDERS: Final = 4096  # order ids whose decision is still known
+_REFUSALS: Final = ("late", "stale", "fenced", "rejected")
 
 
 class BusLink:
@@ -41,6 +44,7 @@ class BusLink:
         instrument: what it trades.
         gate: judges the actions.
         publisher: for events.
+        guard: holds them to the limits, and obeys people.
         responder: for requests.
         ttl_ns: time to answer a decision.
         fallback: what to do when nobody answers.
@@ -60,6 +64,7 @@ class BusLink:
         instrument: Instrument,
         gate: Gate,
         publisher: Publisher,
+        guard: Guard,
         responder: Responder,
         *,
         ttl_ns: int,
@@ -75,6 +80,7 @@ class BusLink:
         self._precisions = (instrument.price_precision, instrument.size_precision)
         self.gate = gate
         self._publisher = publisher
+        self.guard = guard
         self._responder = responder
         self._ttl_ns = ttl_ns
         self._fallback = fallback
@@ -91,10 +97,11 @@ class BusLink:
         self._at_venue: set[str] = set()
         self._decision_of: dict[str, int] = {}
         self._due = 1
-        self._market_ns = 0
+        self.market_ns = 0  # ts_event of the last market event
         self._decision_ns = 0
         self._mark_px = 0.0
         self._target = 0.0
+        self._asked_ns = 0  # when what is ordered now was asked for
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.rows = 0
@@ -105,7 +112,7 @@ class BusLink:
 
     def announce(self) -> None:
         """Say who trades what: before anything else, and again for those who came later."""
-        self._publish(self._info)
+        self.publish(self._info)
 
     def start(self, strategy: AgentStrategy) -> None:
         """Listen for requests from now on."""
@@ -115,6 +122,7 @@ class BusLink:
         self._loop.add_reader(self._responder.fd, self.serve)
         self.serve()
 
+        self.guard.start(self)
     def stop(self) -> None:
         """Stop listening."""
         if self._timer:
@@ -136,6 +144,7 @@ class BusLink:
         self.rows += 1
         self._due -= 1
         if not self._due:
+        self.guard.marked(self.equity())
             self._due = self._spec.every
             self._decide()
         self._release(event.ts_event_ns)
@@ -161,8 +170,8 @@ class BusLink:
     def filled(self, signed_qty: float, px: float, commission: float, event: Any) -> None:
         """Publish a fill."""
         order_id = str(event.client_order_id)
-        ledger = self._strategy.ledger
-        self._publish(
+        ledger = self.ledger
+        self.publish(
             wire.Fill(
                 strategy_id=self.gate.strategy_id,
                 epoch=self.gate.epoch,
@@ -176,7 +185,7 @@ class BusLink:
                 currency=str(event.currency),
                 position_qty=ledger.position_qty,
                 ts_event_ns=event.ts_event,
-                ts_market_ns=self._market_ns,
+                ts_market_ns=self.market_ns,
             )
         )
         if self._strategy.cache.is_order_closed(event.client_order_id):
@@ -185,6 +194,19 @@ class BusLink:
 
     def failed(self, error: BaseException) -> None:
         """Hand the error to the process around the node."""
+    @property
+    def ledger(self) -> Ledger:
+        """The strategy's own account."""
+        return self._strategy.ledger
+
+    def close_position(self, client_order_id: str) -> bool:
+        """Order what closes the position, open orders counted as done; say whether anything."""
+        decision_ns, self._asked_ns = self._asked_ns, self.market_ns
+        self._target = 0.0
+        ordered = self._strategy.move_to(0.0, client_order_id)
+        self._asked_ns = decision_ns
+        return ordered
+
         self._on_failed(error)
 
     @property
@@ -197,15 +219,15 @@ class BusLink:
         for _, order in self._held:
             order_id = str(order.client_order_id)
             self._strategy.forget(order)
-            self._order_update(order_id, "canceled", self._market_ns, "the feed has ended", order)
+            self._order_update(order_id, "canceled", self.market_ns, "the feed has ended", order)
         self._held.clear()
-        self._publish(
+        self.publish(
             wire.EndOfData(self.gate.strategy_id, self.gate.epoch, self.gate.decision_seq)
         )
 
     def equity(self) -> float:
         """Equity at the last mark; the capital before the first."""
-        return self._strategy.ledger.equity(self._mark_px) if self.rows else self._spec.capital
+        return self.ledger.equity(self._mark_px) if self.rows else self._spec.capital
 
     # -- the agents' side ---------------------------------------------------------------------
 
@@ -228,8 +250,9 @@ class BusLink:
         lease, is_champion = granted
         role: Literal["champion", "shadow"] = "champion" if is_champion else "shadow"
         log.info("agent %s joined as %s, lease %d", hello.agent_id, role, lease)
-        self._publish(
+        self.publish(
             wire.Joined(
+            self.guard.refused(hello.agent_id, granted.reason, f"hello as {hello.role}")
                 strategy_id=self.gate.strategy_id,
                 epoch=self.gate.epoch,
                 agent_id=hello.agent_id,
@@ -253,13 +276,14 @@ class BusLink:
     def _act(self, corr: bytes, action: wire.Action) -> None:
         received_ns = time.time_ns()
         answer = self.gate.judge(action, time.monotonic_ns())
-        if answer.status == "accepted":
-            order_id = f"{action.agent_id}-{action.lease}-{action.action_seq}"
-            if self._strategy.move_to(action.target, order_id):
-                answer = msgspec.structs.replace(answer, client_order_ids=(order_id,))
-                self.gate.remember(action, answer)
+        decides = answer.status == "accepted"
+        if decides:
+            answer = self._carry_out(action, answer)
+        elif answer.status in _REFUSALS:
+            said = f"{answer.status}: {answer.reason}"
+            self.guard.refused(action.agent_id, said, f"action {action.action_seq}")
         self._responder.reply(corr, answer)
-        self._publish(wire.Acted(action, answer, received_ns))
+        self.publish(wire.Acted(action, answer, received_ns))
         if answer.status == "accepted":
             self._close("action", action.target, action.agent_id)
 
@@ -268,9 +292,22 @@ class BusLink:
     def _decide(self) -> None:
         if self.gate.is_open:  # a row has come before the deadline: the question is stale
             self._deadline(self.gate.decision_seq, "overtaken by the next row")
-        self._decision_ns = self._market_ns
+        elif decides:
+            self._close("fallback", self._target, "", answer.reason, kept=True)
+
+    def _carry_out(self, action: wire.Action, answer: wire.Answer) -> wire.Answer:
+        strategy, ledger = self._strategy, self.ledger
+        qty = strategy.intent.order_qty(action.target, ledger.position_qty, ledger.pending_qty)
+        if refusal := self.guard.refusal(action.agent_id, qty, self._mark_px):
+            return self.gate.overrule(action, answer, refusal)
+        order_id = f"{action.agent_id}-{action.lease}-{action.action_seq}"
+        if qty and strategy.move_to(action.target, order_id):
+            answer = msgspec.structs.replace(answer, client_order_ids=(order_id,))
+            self.gate.remember(action, answer)
+        return answer
+        self._decision_ns = self._asked_ns = self.market_ns
         seq = self.gate.open(time.monotonic_ns() + self._ttl_ns)
-        ledger, mark = self._strategy.ledger, self._mark_px
+        ledger, mark = self.ledger, self._mark_px
         account = wire.Account(
             position_qty=ledger.position_qty,
             pending_qty=ledger.pending_qty,
@@ -299,18 +336,24 @@ class BusLink:
     def _deadline(self, seq: int, reason: str = "no action by the deadline") -> None:
         if not self.gate.expire(seq):
             return
-        if self._fallback == "flatten":
+        halted = self.guard.halt is not None
+        if self._fallback == "flatten" and not halted:
             self._target = 0.0
             self._strategy.move_to(0.0, f"fallback-{self.gate.epoch}-{seq}")
-        self._close("fallback", self._target, "", reason)
+        self._close("fallback", self._target, "", reason, kept=halted)
 
     def _close(
-        self, how: Literal["action", "fallback"], target: float, agent_id: str, reason: str = ""
+        self,
+        how: Literal["action", "fallback"],
+        target: float,
+        agent_id: str,
+        reason: str = "",
+        kept: bool = False,
     ) -> None:
         if self._timer:
             self._timer.cancel()
         self._target = target
-        self._publish(
+        self.publish(
             wire.Outcome(
                 strategy_id=self.gate.strategy_id,
                 epoch=self.gate.epoch,
@@ -326,14 +369,16 @@ class BusLink:
 
     def _dispatch(self, order: Any) -> None:
         self._decision_of[str(order.client_order_id)] = self.gate.decision_seq
+                kept=kept,
         if len(self._decision_of) > _KEPT_ORDERS:
             del self._decision_of[next(iter(self._decision_of))]
         if self._latency_ns:
-            self._held.append((self._decision_ns + self._latency_ns, order))
-            self._order_update(str(order.client_order_id), "held", self._market_ns, "", order)
+            self._held.append((self._asked_ns + self._latency_ns, order))
+            self._order_update(str(order.client_order_id), "held", self.market_ns, "", order)
         else:
             self._submit(order)
 
+        self.guard.ordered()
     def _release(self, now_ns: int) -> None:
         while self._held and self._held[0][0] <= now_ns:
             self._submit(self._held.popleft()[1])
@@ -342,13 +387,13 @@ class BusLink:
         order_id = str(order.client_order_id)
         self._at_venue.add(order_id)
         self.orders += 1
-        self._order_update(order_id, "submitted", self._market_ns, "", order)
+        self._order_update(order_id, "submitted", self.market_ns, "", order)
         self._strategy.submit_order(order)
 
     def _order_update(
         self, order_id: str, status: str, ts_event_ns: int, reason: str, order: Any
     ) -> None:
-        self._publish(
+        self.publish(
             wire.OrderUpdate(
                 strategy_id=self.gate.strategy_id,
                 epoch=self.gate.epoch,
@@ -373,7 +418,7 @@ class BusLink:
         return wire_quote(row, self._id, self._precisions)
 
     def _market(self, event: wire.Bar | wire.Quote) -> None:
-        self._market_ns = event.ts_event_ns
+        self.market_ns = event.ts_event_ns
         if isinstance(event, wire.Bar):
             self._publisher.publish(self._topics["bar"], event)
             self._mark_px = event.close
@@ -390,7 +435,8 @@ class BusLink:
         if self.idle:
             self._on_idle()
 
-    def _publish(self, event: wire.Event) -> None:
+    def publish(self, event: wire.Event) -> None:
+        """Publish an event on the strategy's exec topic."""
         self._publisher.publish(self._exec_topic, event)
 
 

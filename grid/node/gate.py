@@ -98,6 +98,14 @@ class Gate:
         self.remember(action, answer)
         return answer
 
+    def overrule(self, action: wire.Action, accepted: wire.Answer, reason: str) -> wire.Answer:
+        """Reject an accepted action after all: it must not be carried out. The decision is over."""
+        self.counts["accepted"] -= 1
+        self.counts["rejected"] += 1
+        answer = msgspec.structs.replace(accepted, status="rejected", reason=reason)
+        self.remember(action, answer)
+        return answer
+
     def remember(self, action: wire.Action, answer: wire.Answer) -> None:
         """Keep the answer for a retry of the same action."""
         self._answers[_key(action)] = answer

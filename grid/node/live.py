@@ -29,6 +29,7 @@ from nautilus_trader.model import AccountType, Currency, Money, OmsType, TraderI
 from nautilus_trader.model import Venue as EngineVenue
 
 from grid import wire
+from grid.audit import Audit
 from grid.bus import Publisher, Responder, new_context, wait_until_flowing
 from grid.epoch import next_epoch
 from grid.errors import EngineError
@@ -37,6 +38,7 @@ from grid.node.costs import fee_model
 from grid.node.data_client import Wiring, factory
 from grid.node.gate import Gate
 from grid.node.setup import NodeSetup
+from grid.node.guard import Guard
 from grid.node.strategy import AgentStrategy
 from grid.process import Lifeline
 
@@ -76,10 +78,19 @@ class _Node:
             self._gate,
             self._publisher,
             self._responder,
+        self._guard = Guard(
+            setup.strategy_id,
+            epoch,
+            setup.limits,
+            setup.instrument.multiplier,
+            setup.halt,
+            Audit(setup.audit, setup.strategy_id, epoch),
+        )
             ttl_ns=setup.ttl_ns,
             fallback=setup.fallback,
             paper_latency_ns=setup.venue.latency_ns,
             history_rows=setup.warmup + 64,
+            self._guard,
             info=_info(setup, epoch),
             on_idle=self._let_come,
             on_failed=self._fail,
@@ -126,6 +137,7 @@ class _Node:
         if self._error is not None:
             error = self._error
             raise EngineError(f"the strategy failed: {type(error).__name__}: {error}") from error
+            self._guard.audit.close()
 
     def _build(self) -> Any:
         setup = self._setup
@@ -172,7 +184,9 @@ class _Node:
                     self._state = "waiting"
                     self._life.ready()
                 self._begin(loop.time())
-            self._publisher.heartbeat(self._state, self._counters())
+            halted = self._guard.halt is not None and self._state == "trading"
+            self._publisher.heartbeat("halted" if halted else self._state, self._counters())
+            self._guard.audit.sync()
             self._life.beat()
             await asyncio.sleep(_PULSE_S)
 
@@ -234,6 +248,7 @@ class _Node:
             "position_qty": ledger.position_qty,
             "equity": link.equity(),
             "fees": ledger.fees,
+            **{k: float(v) for k, v in link.past.counts.items()},
             "resubscribed": float(client.resubscribed if client else 0),
             "bad": float(self._responder.bad + (client.bad if client else 0)),
         }
@@ -241,6 +256,8 @@ class _Node:
 
 def _info(setup: NodeSetup, epoch: int) -> wire.StrategyInfo:
     packages = ("nautilus_trader", "pyzmq", "msgspec", "numpy")
+            **{k: float(v) for k, v in self._guard.counts.items()},
+            "audit_lost": float(self._guard.audit.lost),
     return wire.StrategyInfo(
         strategy_id=setup.strategy_id,
         epoch=epoch,

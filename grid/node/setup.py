@@ -7,6 +7,7 @@ import msgspec
 
 from grid.bus import Addresses
 from grid.instrument import Instrument
+from grid.limits import Limits
 from grid.spec import Spec
 from grid.venue import Venue
 
@@ -26,6 +27,8 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
         agents: ids of all agents, the champion's among them.
         addresses: of the bus and the feed.
         epochs: folder of the epoch counters.
+        halt: file of the halt in force: see `grid.halt`.
+        audit: file of the audit log: see `grid.audit`.
         ttl_ns: time to answer a decision.
         fallback: what to do without an action.
         wait_for_agents_s: how long the first row waits for the agents.
@@ -47,6 +50,8 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
     epochs: Path
     ttl_ns: int
     fallback: Literal["hold", "flatten"] = "hold"
+    halt: Path
+    audit: Path
     wait_for_agents_s: float = 30.0
     stop_at_end: bool = True
     lockstep: bool = True

@@ -33,6 +33,7 @@ class Grid:
         addresses: Addresses,
         columns: Columns | None = None,
         agents: str = "",
+        champion: str = "",
         **options: Any,
     ) -> None:
         self.addresses = addresses
@@ -46,6 +47,7 @@ class Grid:
         bus = "\n".join(f'{f} = "{getattr(addresses, f)}"' for f in addresses.__struct_fields__)
         feed = {"speed": 0, "lockstep": "true", **options.pop("feed", {})}
         node = {"ttl_ms": 5000, "wait_for_agents_s": 30, **options.pop("node", {})}
+        limits = options.pop("limits", {})
         assert not options, options
         lines = [f"{k} = {v}" for k, v in feed.items()]
         self.config.write_text(
@@ -53,8 +55,10 @@ class Grid:
             + "\n".join(lines)
             + f'\n[node]\nstrategy_id = "S-1"\ncheckpoint = "{self.checkpoint.path}"\n'
             + "\n".join(f"{k} = {v}" for k, v in node.items())
+            + "\n[limits]\n"
+            + "\n".join(f"{k} = {v}" for k, v in limits.items())
             + f'\n[[agents]]\nid = "alpha"\nrole = "champion"\ncheckpoint = '
-            f'"{self.checkpoint.path}"\n' + agents
+            f'"{champion or self.checkpoint.path}"\n' + agents
         )
 
     @property
@@ -70,6 +74,10 @@ class Grid:
         """Start one of its processes alone, as a person would."""
         argv = ("--config", self.config, "--home", self.home.root)
         return procs.python(LAUNCH, command, *argv, *more, lifeline=True)
+
+    def control(self, procs: Procs, verb: str, *more: str) -> Proc:
+        """Say `halt`, `resume` or `flatten` to it, as a person would, by its name."""
+        return procs.python(LAUNCH, verb, "test", "--home", self.home.root, *more)
 
     def pid_of(self, name: str) -> int:
         """The process id of a child of the running grid, once it is ready."""
