@@ -18,6 +18,7 @@ from grid.spec import Spec
 from grid.topology import AgentConfig, GridConfig
 
 _NS_PER_MS = 1_000_000
+_BYTES_PER_MB = 1_000_000
 
 
 def check(config: GridConfig, home: Home) -> None:
@@ -65,13 +66,15 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
         agents=tuple(agent.id for agent in config.agents),
         addresses=config.bus,
         epochs=home.epochs,
-        ttl_ns=round(config.node.ttl_ms * _NS_PER_MS),
         halt=home.halts / f"{config.name}.json",
         audit=home.audit / f"{config.name}.jsonl",
+        ttl_ns=round(config.node.ttl_ms * _NS_PER_MS),
         fallback=config.node.fallback,
         wait_for_agents_s=config.node.wait_for_agents_s,
         stop_at_end=config.node.stop_at_end,
         lockstep=config.feed.lockstep,
+        limits=config.limits,
+        ring_bytes=round(config.node.ring_mb * _BYTES_PER_MB),
         checkpoint=checkpoint.digest,
     )
 

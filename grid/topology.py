@@ -35,9 +35,11 @@ class RecorderConfig(_Section, frozen=True):
 
     Attributes:
         enabled: whether there is one.
+        history_mb: of events that are kept in memory for those who missed some.
     """
 
     enabled: bool = True
+    history_mb: Positive = 64.0
 
 
 class FeedConfig(_Section, frozen=True):
@@ -78,6 +80,7 @@ class NodeConfig(_Section, frozen=True):
         ttl_ms: time to answer a decision.
         wait_for_agents_s: how long the first row waits for the agents.
         stop_at_end: the grid ends when the feed has no more.
+        ring_mb: of its own events that are kept in memory for those who missed some.
     """
 
     strategy_id: Name
@@ -86,6 +89,7 @@ class NodeConfig(_Section, frozen=True):
     ttl_ms: Positive = 1000.0
     wait_for_agents_s: NonNegative = 30.0
     stop_at_end: bool = True
+    ring_mb: Positive = 32.0
 
 
 class AgentConfig(_Section, frozen=True):
@@ -112,20 +116,20 @@ class GridConfig(_Section, frozen=True):
         feed: what is played.
         node: what trades.
         agents: what decides; exactly one is the champion.
+        limits: on what may be traded and lost.
     """
 
     name: Name
     feed: FeedConfig
-        limits: on what may be traded and lost.
     node: NodeConfig
     agents: Annotated[tuple[AgentConfig, ...], msgspec.Meta(min_length=1)]
     bus: Addresses = msgspec.field(default_factory=Addresses)
     recorder: RecorderConfig = msgspec.field(default_factory=RecorderConfig)
+    limits: Limits = msgspec.field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         ids = [a.id for a in self.agents]
         for i, agent_id in enumerate(ids):
-    limits: Limits = msgspec.field(default_factory=Limits)
             if agent_id in ids[:i]:
                 raise ValueError(f"key agents[{i}].id: {agent_id!r} is taken by another agent")
         champions = [i for i, a in enumerate(self.agents) if a.role == "champion"]

@@ -15,12 +15,13 @@ from nautilus_trader.model import Bar, QuoteTick
 
 from grid import wire
 from grid.bus import Publisher, Responder
+from grid.history import History
 from grid.instrument import Instrument
 from grid.node.convert import SIDES, wire_bar, wire_quote
 from grid.node.gate import Gate
-from grid.node.strategy import AgentStrategy
 from grid.node.guard import Guard
 from grid.node.ledger import Ledger
+from grid.node.strategy import AgentStrategy
 from grid.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ log = logging.getLogger(__name__)
 type Fallback = Literal["hold", "flatten"]
 
 _NS_PER_S: Final = 1_000_000_000
-_KEPT_ORDERS: Final = 4096  # order ids whose decision is still known
 _REFUSALS: Final = ("late", "stale", "fenced", "rejected")
+_KEPT_ORDERS: Final = 4096  # order ids whose decision is still known
 
 
 class BusLink:
@@ -43,8 +44,8 @@ class BusLink:
         spec: of the strategy.
         instrument: what it trades.
         gate: judges the actions.
-        publisher: for events.
         guard: holds them to the limits, and obeys people.
+        publisher: for events.
         responder: for requests.
         ttl_ns: time to answer a decision.
         fallback: what to do when nobody answers.
@@ -63,8 +64,8 @@ class BusLink:
         spec: Spec,
         instrument: Instrument,
         gate: Gate,
-        publisher: Publisher,
         guard: Guard,
+        publisher: Publisher,
         responder: Responder,
         *,
         ttl_ns: int,
@@ -79,8 +80,9 @@ class BusLink:
         self._id = instrument.id
         self._precisions = (instrument.price_precision, instrument.size_precision)
         self.gate = gate
-        self._publisher = publisher
         self.guard = guard
+        self._publisher = publisher
+        self.past = History(publisher.ring)
         self._responder = responder
         self._ttl_ns = ttl_ns
         self._fallback = fallback
@@ -99,9 +101,9 @@ class BusLink:
         self._due = 1
         self.market_ns = 0  # ts_event of the last market event
         self._decision_ns = 0
+        self._asked_ns = 0  # when what is ordered now was asked for
         self._mark_px = 0.0
         self._target = 0.0
-        self._asked_ns = 0  # when what is ordered now was asked for
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.rows = 0
@@ -120,9 +122,9 @@ class BusLink:
         strategy.dispatch = self._dispatch
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._responder.fd, self.serve)
+        self.guard.start(self)
         self.serve()
 
-        self.guard.start(self)
     def stop(self) -> None:
         """Stop listening."""
         if self._timer:
@@ -142,9 +144,9 @@ class BusLink:
         self._market(event)
         self._recent.append(event)
         self.rows += 1
+        self.guard.marked(self.equity())
         self._due -= 1
         if not self._due:
-        self.guard.marked(self.equity())
             self._due = self._spec.every
             self._decide()
         self._release(event.ts_event_ns)
@@ -192,8 +194,6 @@ class BusLink:
             self._at_venue.discard(order_id)
         self._check_idle()
 
-    def failed(self, error: BaseException) -> None:
-        """Hand the error to the process around the node."""
     @property
     def ledger(self) -> Ledger:
         """The strategy's own account."""
@@ -207,6 +207,8 @@ class BusLink:
         self._asked_ns = decision_ns
         return ordered
 
+    def failed(self, error: BaseException) -> None:
+        """Hand the error to the process around the node."""
         self._on_failed(error)
 
     @property
@@ -241,18 +243,22 @@ class BusLink:
                     self._check_idle()
                 case wire.Action():
                     self._act(corr, request)
+                case wire.Fetch() | wire.Tail():
+                    self._responder.reply(corr, self.past.answer(request, time.monotonic()))
+                case wire.Halt() | wire.Resume() | wire.Flatten():
+                    self._responder.reply(corr, self.guard.control(request))
 
     def _welcome(self, hello: wire.Hello) -> wire.Welcome | wire.Refused:
         granted = self.gate.hello(hello)
         if isinstance(granted, wire.Refused):
             log.warning("agent %s refused: %s", hello.agent_id, granted.reason)
+            self.guard.refused(hello.agent_id, granted.reason, f"hello as {hello.role}")
             return granted
         lease, is_champion = granted
         role: Literal["champion", "shadow"] = "champion" if is_champion else "shadow"
         log.info("agent %s joined as %s, lease %d", hello.agent_id, role, lease)
         self.publish(
             wire.Joined(
-            self.guard.refused(hello.agent_id, granted.reason, f"hello as {hello.role}")
                 strategy_id=self.gate.strategy_id,
                 epoch=self.gate.epoch,
                 agent_id=hello.agent_id,
@@ -286,12 +292,6 @@ class BusLink:
         self.publish(wire.Acted(action, answer, received_ns))
         if answer.status == "accepted":
             self._close("action", action.target, action.agent_id)
-
-    # -- decisions and orders -----------------------------------------------------------------
-
-    def _decide(self) -> None:
-        if self.gate.is_open:  # a row has come before the deadline: the question is stale
-            self._deadline(self.gate.decision_seq, "overtaken by the next row")
         elif decides:
             self._close("fallback", self._target, "", answer.reason, kept=True)
 
@@ -305,6 +305,12 @@ class BusLink:
             answer = msgspec.structs.replace(answer, client_order_ids=(order_id,))
             self.gate.remember(action, answer)
         return answer
+
+    # -- decisions and orders -----------------------------------------------------------------
+
+    def _decide(self) -> None:
+        if self.gate.is_open:  # a row has come before the deadline: the question is stale
+            self._deadline(self.gate.decision_seq, "overtaken by the next row")
         self._decision_ns = self._asked_ns = self.market_ns
         seq = self.gate.open(time.monotonic_ns() + self._ttl_ns)
         ledger, mark = self.ledger, self._mark_px
@@ -363,22 +369,22 @@ class BusLink:
                 target=target,
                 agent_id=agent_id,
                 reason=reason,
+                kept=kept,
             )
         )
         self._check_idle()
 
     def _dispatch(self, order: Any) -> None:
         self._decision_of[str(order.client_order_id)] = self.gate.decision_seq
-                kept=kept,
         if len(self._decision_of) > _KEPT_ORDERS:
             del self._decision_of[next(iter(self._decision_of))]
+        self.guard.ordered()
         if self._latency_ns:
             self._held.append((self._asked_ns + self._latency_ns, order))
             self._order_update(str(order.client_order_id), "held", self.market_ns, "", order)
         else:
             self._submit(order)
 
-        self.guard.ordered()
     def _release(self, now_ns: int) -> None:
         while self._held and self._held[0][0] <= now_ns:
             self._submit(self._held.popleft()[1])

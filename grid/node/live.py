@@ -33,12 +33,13 @@ from grid.audit import Audit
 from grid.bus import Publisher, Responder, new_context, wait_until_flowing
 from grid.epoch import next_epoch
 from grid.errors import EngineError
+from grid.history import history_of
 from grid.node.bus_link import BusLink
 from grid.node.costs import fee_model
 from grid.node.data_client import Wiring, factory
 from grid.node.gate import Gate
-from grid.node.setup import NodeSetup
 from grid.node.guard import Guard
+from grid.node.setup import NodeSetup
 from grid.node.strategy import AgentStrategy
 from grid.process import Lifeline
 
@@ -67,17 +68,16 @@ class _Node:
         self._context = new_context()
         epoch = next_epoch(setup.epochs, setup.name)
         self._publisher = Publisher(
-            self._context, setup.addresses.events_in, setup.name, epoch, role="node"
+            self._context,
+            setup.addresses.events_in,
+            setup.name,
+            epoch,
+            role="node",
+            ring_bytes=setup.ring_bytes,
         )
         wait_until_flowing(self._context, setup.addresses, self._publisher, _FLOW_TIMEOUT_S)
         self._responder = Responder(self._context, setup.addresses.strategies)
         self._gate = Gate(setup.strategy_id, epoch, setup.spec.digest, setup.champion)
-        self._link = BusLink(
-            setup.spec,
-            setup.instrument,
-            self._gate,
-            self._publisher,
-            self._responder,
         self._guard = Guard(
             setup.strategy_id,
             epoch,
@@ -86,11 +86,17 @@ class _Node:
             setup.halt,
             Audit(setup.audit, setup.strategy_id, epoch),
         )
+        self._link = BusLink(
+            setup.spec,
+            setup.instrument,
+            self._gate,
+            self._guard,
+            self._publisher,
+            self._responder,
             ttl_ns=setup.ttl_ns,
             fallback=setup.fallback,
             paper_latency_ns=setup.venue.latency_ns,
             history_rows=setup.warmup + 64,
-            self._guard,
             info=_info(setup, epoch),
             on_idle=self._let_come,
             on_failed=self._fail,
@@ -131,13 +137,13 @@ class _Node:
             loop.remove_reader(self._life.wake_fd)
             node.dispose()
             self._publisher.heartbeat("stopped", self._counters())
+            self._guard.audit.close()
             self._responder.close()
             self._publisher.close()
             self._context.destroy(linger=500)
         if self._error is not None:
             error = self._error
             raise EngineError(f"the strategy failed: {type(error).__name__}: {error}") from error
-            self._guard.audit.close()
 
     def _build(self) -> Any:
         setup = self._setup
@@ -178,6 +184,7 @@ class _Node:
             if beat % _ANNOUNCE_BEATS == 0:
                 self._link.announce()
             self._responder.register(self._setup.strategy_id, self._gate.epoch)
+            self._responder.register(history_of(self._setup.name), self._gate.epoch)
             if self._handle.is_running:
                 self._link.serve()
                 if self._state == "starting":
@@ -241,6 +248,7 @@ class _Node:
         return {
             "late": 0.0,
             **counts,
+            **{k: float(v) for k, v in link.past.counts.items()},
             "rows": float(link.rows),
             "decisions": float(self._gate.decision_seq),
             "orders": float(link.orders),
@@ -248,7 +256,8 @@ class _Node:
             "position_qty": ledger.position_qty,
             "equity": link.equity(),
             "fees": ledger.fees,
-            **{k: float(v) for k, v in link.past.counts.items()},
+            **{k: float(v) for k, v in self._guard.counts.items()},
+            "audit_lost": float(self._guard.audit.lost),
             "resubscribed": float(client.resubscribed if client else 0),
             "bad": float(self._responder.bad + (client.bad if client else 0)),
         }
@@ -256,8 +265,6 @@ class _Node:
 
 def _info(setup: NodeSetup, epoch: int) -> wire.StrategyInfo:
     packages = ("nautilus_trader", "pyzmq", "msgspec", "numpy")
-            **{k: float(v) for k, v in self._guard.counts.items()},
-            "audit_lost": float(self._guard.audit.lost),
     return wire.StrategyInfo(
         strategy_id=setup.strategy_id,
         epoch=epoch,

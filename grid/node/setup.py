@@ -34,6 +34,8 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
         wait_for_agents_s: how long the first row waits for the agents.
         stop_at_end: end the process when the feed has ended.
         lockstep: let the next event come only when decision and orders are settled.
+        limits: on orders and losses.
+        ring_bytes: of its own events that it keeps for those who missed some.
         checkpoint: where spec and venue came from, for the record.
     """
 
@@ -48,11 +50,13 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
     agents: tuple[str, ...]
     addresses: Addresses
     epochs: Path
-    ttl_ns: int
-    fallback: Literal["hold", "flatten"] = "hold"
     halt: Path
     audit: Path
+    ttl_ns: int
+    fallback: Literal["hold", "flatten"] = "hold"
     wait_for_agents_s: float = 30.0
     stop_at_end: bool = True
     lockstep: bool = True
+    limits: Limits = Limits()
+    ring_bytes: int = 32 << 20
     checkpoint: str = ""
