@@ -16,10 +16,13 @@ from grid.venue import Venue
 PAGE = (Path(__file__).parents[2] / "docs" / "env.md").read_text()
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [TradingEnv, MarketEnv, ParallelMarketEnv, Role, View, Rows, Timer, Weights, Orders, Venue, TargetRule],
+KINDS = (
+    TradingEnv, MarketEnv, ParallelMarketEnv, Role, View, Rows, Timer, Weights, Orders, Venue,
+    TargetRule,
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_parameter_is_in_the_page(kind):
     for name in inspect.signature(kind).parameters:
         assert f"`{name}`" in PAGE or f".{name}`" in PAGE or f"{name}=" in PAGE, name
