@@ -6,7 +6,7 @@ decision with latency, spread and fees, and the reward is what that did to the a
 
 import math
 import operator
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import gymnasium
 import numpy as np
@@ -23,6 +23,8 @@ from grid.spec import Spec
 from grid.venue import Venue
 
 type Obs = NDArray[np.float32]
+
+_EXACT_ROWS: Final = 1 << 24  # whole numbers that float32 holds
 
 
 class TradingEnv(gymnasium.Env[Obs, Any]):
@@ -45,6 +47,9 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             over the whole range.
         reward: its name or dotted path, see `envs.rewards`.
         reward_scale: factor on the reward.
+        observation: `window` is the numbers themselves; `index` is the row of the dataset in place
+            of its window, then the account: a policy that has the features gathers the window
+            itself, see `agents.gather`.
         keep_history: keep every order for `reports`, at the price of memory.
         render_mode: `rgb_array` lets `render` draw the episode; it slows stepping a little.
 
@@ -65,6 +70,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         steps: int | None = None,
         reward: str = "log_equity",
         reward_scale: float = 1.0,
+        observation: Literal["window", "index"] = "window",
         keep_history: bool = False,
         render_mode: str | None = None,
     ) -> None:
@@ -115,8 +121,11 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             if self._levels
             else spaces.Box(-1.0, 1.0, (1,), np.float32)
         )
-        self.observation_space = spaces.Box(
-            -spec.clip, spec.clip, (self.pipeline.obs_size,), np.float32
+        self._by_index = observation == "index"
+        self.observation_space: Any = (
+            _index_space(manifest.rows, spec.clip)
+            if self._by_index
+            else spaces.Box(-spec.clip, spec.clip, (self.pipeline.obs_size,), np.float32)
         )
 
     def reset(
@@ -270,6 +279,11 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         )
 
     def _observe(self) -> Obs:
+        if self._by_index:
+            index: Obs = np.empty(1 + len(ACCOUNT), dtype=np.float32)
+            index[0] = self._row
+            index[1:] = self._account
+            return index
         end = (self._row - self._offset + 1) * self._width
         size = self._window_size
         obs: Obs = self._flat[end - size : end + len(ACCOUNT)].copy()
@@ -292,6 +306,17 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             "ts_event_ns": self._times_ns[self._row - self._first],
             "fills": new,
         }
+
+
+def _index_space(rows: int, clip: float) -> spaces.Box:
+    if rows > _EXACT_ROWS:
+        raise ConfigError(
+            f"observation: index is exact up to {_EXACT_ROWS:,} rows, the dataset has {rows:,}"
+        )
+    bound = np.full(1 + len(ACCOUNT), clip, dtype=np.float32)
+    low, high = -bound, bound
+    low[0], high[0] = 0.0, rows
+    return spaces.Box(low, high, dtype=np.float32)
 
 
 def check_fit(dataset: Dataset, spec: Spec, venue: Venue) -> None:

@@ -21,7 +21,10 @@ LIGHT = (
     "grid.node.gate", "grid.node.setup", "envs.pipeline", "agents.worker", "agents.grids", "launch",
 )  # fmt: skip
 ENGINE = ("grid.node.", "envs.data.", "envs.engine", "envs.rerun", "agents.bench.")
-TORCH = ("agents.algorithms", "agents.export", "agents.training", "agents.progress", "agents.vec")
+TORCH = (
+    "agents.algorithms", "agents.export", "agents.gather", "agents.progress", "agents.training",
+    "agents.vec",
+)  # fmt: skip
 
 
 def imported(path):
