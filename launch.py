@@ -152,12 +152,14 @@ def _data_synthetic(args: Args) -> None:
 )
 def _train(args: Args) -> None:
     from agents import config
-    from agents.checkpoint import describe
-    from agents.training import train
 
     if args.resume and args.replace:
         raise ConfigError("train: expected --resume or --replace, found both")
-    run = config.load(args.config, args.set)
+    run = config.load(args.config, args.set)  # before seconds pass with loading torch
+
+    from agents.checkpoint import describe
+    from agents.training import train
+
     path = train(run, args.home, resume=args.resume, replace=args.replace, progress=not args.quiet)
     print(describe(path))
 

@@ -77,8 +77,8 @@ class CommandLine:
 
     def run(self, argv: Sequence[str] | None = None) -> int:
         """Run the command that the arguments name and return the exit code; in the main thread."""
-        signal.signal(signal.SIGINT, _interrupted)
-        signal.signal(signal.SIGALRM, _interrupted)
+        ours = (signal.SIGINT, signal.SIGALRM)
+        before = {number: signal.signal(number, _interrupted) for number in ours}
         try:
             args = self._parser().parse_args(argv)
             code = args.run(args) or 0
@@ -98,6 +98,10 @@ class CommandLine:
                 traceback.print_exception(e, file=file)
             what = " ".join(f"{type(e).__name__}: {e}".split())
             return self._fail(f"a fault of the program, {what}; traceback in {file.name}", 1)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _fail(self, why: str, code: int) -> int:
         print(f"{self._prog}: {why}", file=sys.stderr)

@@ -129,13 +129,16 @@ def _check_text(path: Path) -> None:
 def _read_csv(path: Path) -> Table:
     _check_text(path)
     with pa.input_stream(str(path), compression="detect") as stream:
-        header = stream.read(1 << 16).partition(b"\n")[0]
+        header, after, _ = stream.read(1 << 16).partition(b"\n")
     header = header.decode("utf-8-sig", errors="replace").strip("\r")
     if not header.strip():
         raise DataError(f"{path}:1: expected a header with column names, found an empty line")
     delimiter = max(_DELIMITERS, key=header.count)
     names = tuple(name.strip() for name in next(csv.reader([header], delimiter=delimiter)))
     keys = [str(i) for i in range(len(names))]  # names may occur twice
+    if not after:  # the reader refuses to skip all there is
+        none = pa.chunked_array([], pa.string())
+        return Table(path, names, (none,) * len(names), is_text=True)
     skipped: list[Skipped] = []
 
     def skip(line: pa_csv.InvalidRow) -> str:
