@@ -19,7 +19,11 @@ _cli: Final = CommandLine(
     "argonaut",
     "Train RL agents in the engine that trades them, run them on a ZeroMQ grid,\n"
     "record and replay what happened.",
-    {"data": "import, list and describe market data", "sessions": "look at recorded sessions"},
+    {
+        "data": "import, list and describe market data",
+        "check": "look for what would fool you",
+        "sessions": "look at recorded sessions",
+    },
 )
 _command: Final = _cli.command
 
@@ -137,6 +141,13 @@ def _data_synthetic(args: Args) -> None:
     _show(args.home, args.name)
 
 
+@_command("data features", "what an agent can see of the market", "")
+def _data_features(args: Args) -> None:
+    from envs.features.listing import render
+
+    print(render())
+
+
 # -- train and evaluate ----------------------------------------------------------------------------
 
 
@@ -162,6 +173,28 @@ def _train(args: Args) -> None:
 
     path = train(run, args.home, resume=args.resume, replace=args.replace, progress=not args.quiet)
     print(describe(path))
+
+
+@_command(
+    "check lookahead",
+    "play a run's env on altered futures; nothing before may change",
+    "configs/train/eurusd-ppo.toml",
+    option("config", "TOML file of the run", type=Path),
+    _SET,
+    option("--cuts", "rows after which all is altered", type=whole, default=4),
+    option("--steps", "decisions before each", type=whole, default=500),
+    _SEED,
+)
+def _check_lookahead(args: Args) -> None:
+    from agents import config
+    from agents.lookahead import check
+    from envs.lookahead.report import render, sentence
+
+    run = config.load(args.config, args.set)
+    report = check(run, args.home, cuts=args.cuts, steps=args.steps, seed=args.seed)
+    print(render(report))
+    if report.wrong:
+        raise ParityError(f"{args.config}: look-ahead: {sentence(report)}")
 
 
 @_command(

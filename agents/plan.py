@@ -43,16 +43,7 @@ def make(config: RunConfig, home: Home) -> Plan:
     train = _rows(dataset, "data.train", config.data.train)
     test = _rows(dataset, "data.test", config.data.test)
     env = config.env
-    spec = fit(
-        dataset,
-        train,
-        features=env.features,
-        window=env.window,
-        target=env.target,
-        every=env.every,
-        clip=env.clip,
-        capital=env.capital,
-    )
+    spec, scale = learn(config, dataset, train)
     lot = dataset.manifest.instrument.lot
     if env.target.max_qty < lot:
         raise ConfigError(
@@ -65,10 +56,6 @@ def make(config: RunConfig, home: Home) -> Plan:
             f"{config.data.dataset}: data.test holds {test[1] - test[0]} rows, too few for one "
             f"step after {warmup} rows of warm-up"
         )
-    scale = env.reward_scale
-    if scale == "auto":
-        unitless = rewards.is_unitless(env.reward)
-        scale = 1.0 if unitless else unit_scale(dataset, train, spec)
     recipe = EnvRecipe(
         dataset=dataset.path.resolve(),
         spec=spec,
@@ -88,6 +75,30 @@ def make(config: RunConfig, home: Home) -> Plan:
         test_rows=test,
     )
     return Plan(spec, recipe, data)
+
+
+def learn(config: RunConfig, dataset: Dataset, rows: tuple[int, int]) -> tuple[Spec, float]:
+    """Return spec and reward scale: what is fitted on the training rows, and on no other.
+
+    Raises:
+        DataError: the rows are too few, or a feature is not finite on them.
+        ConfigError: a feature or reward is unknown, or does not fit the data.
+    """
+    env = config.env
+    spec = fit(
+        dataset,
+        rows,
+        features=env.features,
+        window=env.window,
+        target=env.target,
+        every=env.every,
+        clip=env.clip,
+        capital=env.capital,
+    )
+    scale = env.reward_scale
+    if scale == "auto":
+        scale = 1.0 if rewards.is_unitless(env.reward) else unit_scale(dataset, rows, spec)
+    return spec, scale
 
 
 def unit_scale(dataset: Dataset, rows: tuple[int, int], spec: Spec) -> float:
