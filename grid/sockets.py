@@ -37,6 +37,7 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         requests: agents connect here.
         strategies: nodes connect here.
         feed: the feed binds here, the node connects.
+        venue: the paper venue binds here, the node connects.
     """
 
     events_in: Endpoint = "tcp://127.0.0.1:5570"
@@ -44,12 +45,13 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     requests: Endpoint = "tcp://127.0.0.1:5572"
     strategies: Endpoint = "tcp://127.0.0.1:5573"
     feed: Endpoint = "tcp://127.0.0.1:5574"
+    venue: Endpoint = "tcp://127.0.0.1:5575"
 
     def __post_init__(self) -> None:
         ends = [getattr(self, f) for f in self.__struct_fields__]
         twice = sorted({e for e in ends if ends.count(e) > 1})
         if twice:
-            raise ValueError(f"expected five different endpoints, found {twice[0]} twice")
+            raise ValueError(f"expected six different endpoints, found {twice[0]} twice")
         for end in ends:
             if end.startswith("tcp://") and not 0 < int(end.rpartition(":")[2]) < 1 << 16:
                 raise ValueError(f"expected a port from 1 to 65535, found {end}")

@@ -198,6 +198,37 @@ class Flattened(Message, frozen=True, tag="flattened"):
     client_order_id: str = ""  # of the order that closes it; empty where nothing was held
 
 
+class Holdings(Message, frozen=True, tag="holdings"):
+    """What an account at a venue holds, in account currency and units."""
+
+    cash: float  # balance if the position were worth nothing
+    position_qty: float
+    avg_px: float  # of the open position
+    fees: float  # paid so far
+    traded: float  # notional, so far
+    fills: int  # so far
+
+
+class VenueOrder(Message, frozen=True, tag="venue_order"):
+    """An order as the venue knows it; `signed_qty` is positive for a purchase."""
+
+    client_order_id: str
+    status: Literal["open", "filled", "canceled", "rejected"]
+    signed_qty: float
+    due_ns: int  # fills on the first tick at or after it
+    reason: str = ""
+
+
+class Restored(Message, frozen=True, tag="restored"):
+    """Topic `exec.<strategy_id>`: what the venue kept of earlier runs; this run goes on with it."""
+
+    strategy_id: str
+    epoch: int
+    account_id: str
+    holdings: Holdings
+    orders: tuple[VenueOrder, ...]  # open
+
+
 class EndOfData(Message, frozen=True, tag="end"):
     """Topic `exec.<strategy_id>`: the feed has no more; the session is complete."""
 
@@ -232,6 +263,7 @@ type Event = (
     | Halted
     | Resumed
     | Flattened
+    | Restored
     | EndOfData
     | Heartbeat
 )
@@ -448,6 +480,85 @@ class FeedEnd(Message, frozen=True, tag="feed_end"):
     seq: int
 
 
+class OpenAccount(Message, frozen=True, tag="open_account"):
+    """Node to venue: I trade this account from now on; made if there is none."""
+
+    account_id: str
+    node_epoch: int
+    seq: int  # of this node's messages to the venue, from 1
+    instrument_id: str
+    currency: str
+    currency_digits: int  # decimals of money
+    price_digits: int
+    tick: float
+    multiplier: float
+    taker_fee_bps: float
+    capital: float  # of a new account
+
+
+class PlaceOrder(Message, frozen=True, tag="place"):
+    """Node to venue: an order at the market, for the first tick at or after `due_ns`."""
+
+    account_id: str
+    node_epoch: int
+    seq: int
+    client_order_id: str
+    signed_qty: float
+    due_ns: int
+
+
+class CancelOrder(Message, frozen=True, tag="cancel"):
+    """Node to venue: take back what is open of an order."""
+
+    account_id: str
+    node_epoch: int
+    seq: int
+    client_order_id: str
+
+
+class QueryOrder(Message, frozen=True, tag="query"):
+    """Node to venue: what became of an order, of whatever age."""
+
+    account_id: str
+    node_epoch: int
+    seq: int
+    client_order_id: str
+
+
+class Tick(Message, frozen=True, tag="tick"):
+    """Node to venue: the market now; it fills what is due of the orders that were sent before."""
+
+    account_id: str
+    node_epoch: int
+    seq: int
+    ts_event_ns: int
+    bid_px: float
+    ask_px: float
+    bid_qty: float
+    ask_qty: float
+
+
+class VenueFill(Message, frozen=True, tag="venue_fill"):
+    """A fill at the venue; `signed_qty` is positive for a purchase."""
+
+    trade_id: str
+    client_order_id: str
+    signed_qty: float
+    px: float
+    commission: float
+    ts_event_ns: int  # of the tick
+
+
+class VenueReply(Message, frozen=True, tag="venue_reply"):
+    """Venue to node: the one reply to the message `seq`; all of it is on the venue's disk."""
+
+    seq: int
+    holdings: Holdings  # all zero in a refusal
+    orders: tuple[VenueOrder, ...] = ()
+    fills: tuple[VenueFill, ...] = ()
+    refused: str = ""
+
+
 type Control = Halt | Resume | Flatten
 type HistoryRequest = Fetch | Tail
 type HistoryReply = Frames | Evicted | Refused
@@ -455,6 +566,7 @@ type Request = Hello | Action | Renew | Control | HistoryRequest
 type Reply = Welcome | Answer | Renewed | ControlReply | HistoryReply
 type FeedRequest = Subscribe | Credit
 type FeedReply = FeedItem | FeedEnd
+type VenueRequest = OpenAccount | PlaceOrder | CancelOrder | QueryOrder | Tick
 
 encode: Final = msgspec.msgpack.Encoder().encode
 _envelope: Final = msgspec.msgpack.Decoder(Envelope)
@@ -464,6 +576,8 @@ _reply: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
 _register: Final = msgspec.msgpack.Decoder(Register)
 _feed_request: Final[msgspec.msgpack.Decoder[FeedRequest]] = msgspec.msgpack.Decoder(FeedRequest)
 _feed_reply: Final[msgspec.msgpack.Decoder[FeedReply]] = msgspec.msgpack.Decoder(FeedReply)
+_venue_request: Final[msgspec.msgpack.Decoder[VenueRequest]] = msgspec.msgpack.Decoder(VenueRequest)
+_venue_reply: Final = msgspec.msgpack.Decoder(VenueReply)
 
 
 def _decode[T](decoder: msgspec.msgpack.Decoder[T], frame: bytes | msgspec.Raw) -> T:
@@ -541,3 +655,13 @@ def feed_request(frame: bytes) -> FeedRequest:
 def feed_reply(frame: bytes) -> FeedReply:
     """Decode a feed's message to its node, or raise `ProtocolError`."""
     return _decode(_feed_reply, frame)
+
+
+def venue_request(frame: bytes) -> VenueRequest:
+    """Decode a node's message to the paper venue, or raise `ProtocolError`."""
+    return _decode(_venue_request, frame)
+
+
+def venue_reply(frame: bytes) -> VenueReply:
+    """Decode the paper venue's reply to a node, or raise `ProtocolError`."""
+    return _decode(_venue_reply, frame)

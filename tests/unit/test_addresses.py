@@ -10,7 +10,7 @@ from grid.errors import ConfigError
 
 def test_addresses_default_to_loopback_ports_of_their_own() -> None:
     ends = msgspec.to_builtins(Addresses())
-    assert len(set(ends.values())) == 5
+    assert len(set(ends.values())) == 6
     assert all(end.startswith("tcp://127.0.0.1:") for end in ends.values())
 
 

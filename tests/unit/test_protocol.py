@@ -28,6 +28,9 @@ BAR = wire.Bar("X.SIM", "1-HOUR-ASK", 1, 1.5, 2.0, 1.0, 1.25, 3.0)
 QUOTE = wire.Quote("X.SIM", 1, 1.5, 1.75, 10.0, 20.0)
 ACTION = wire.Action("s", 1, 2, "a", 3, 4, 0.5, b"\x00\x00\x80?", 9)
 ANSWER = wire.Answer("accepted", 2, 4, "", ("o1", "o2"))
+HOLDINGS = wire.Holdings(2.0, 1.0, 1.5, 0.25, 1.5, 1)
+VENUE_ORDER = wire.VenueOrder("o1", "open", 1.0, 5)
+VENUE_FILL = wire.VenueFill("t1", "o1", 1.0, 1.75, 0.25, 6)
 ACCOUNT = wire.Account(1.0, 0.0, 2.0, 3.0, 0.5, 1.5, 1)
 
 # one of each, and the bytes that any version 1 has for it
@@ -95,6 +98,21 @@ GOLDEN: list[tuple[wire.Message, str]] = [
     (
         wire.Flattened("s", 1, "ann", "out", 3, "flatten-1-1"),
         "97a9666c617474656e6564a17301a3616e6ea36f757403ab666c617474656e2d312d31",
+    ),
+    (
+        HOLDINGS,
+        "97a8686f6c64696e6773cb4000000000000000cb3ff0000000000000cb3ff8000000000000cb3fd0"
+        "000000000000cb3ff800000000000001",
+    ),
+    (
+        VENUE_ORDER,
+        "96ab76656e75655f6f72646572a26f31a46f70656ecb3ff000000000000005a0",
+    ),
+    (
+        wire.Restored("s", 1, "main", HOLDINGS, (VENUE_ORDER,)),
+        "96a8726573746f726564a17301a46d61696e97a8686f6c64696e6773cb4000000000000000cb3ff0"
+        "000000000000cb3ff8000000000000cb3fd0000000000000cb3ff8000000000000019196ab76656e"
+        "75655f6f72646572a26f31a46f70656ecb3ff000000000000005a0",
     ),
     (
         wire.EndOfData("s", 1, 9),
@@ -189,6 +207,40 @@ GOLDEN: list[tuple[wire.Message, str]] = [
     (
         wire.FeedEnd(2),
         "92a8666565645f656e6402",
+    ),
+    (
+        wire.OpenAccount("main", 1, 1, "X.SIM", "USD", 2, 5, 1e-5, 1.0, 0.5, 3.0),
+        "9cac6f70656e5f6163636f756e74a46d61696e0101a5582e53494da35553440205cb3ee4f8b588e3"
+        "68f1cb3ff0000000000000cb3fe0000000000000cb4008000000000000",
+    ),
+    (
+        wire.PlaceOrder("main", 1, 2, "o1", -1.0, 5),
+        "97a5706c616365a46d61696e0102a26f31cbbff000000000000005",
+    ),
+    (
+        wire.CancelOrder("main", 1, 3, "o1"),
+        "95a663616e63656ca46d61696e0103a26f31",
+    ),
+    (
+        wire.QueryOrder("main", 1, 4, "o1"),
+        "95a57175657279a46d61696e0104a26f31",
+    ),
+    (
+        wire.Tick("main", 1, 5, 6, 1.5, 1.75, 10.0, 20.0),
+        "99a47469636ba46d61696e010506cb3ff8000000000000cb3ffc000000000000cb40240000000000"
+        "00cb4034000000000000",
+    ),
+    (
+        VENUE_FILL,
+        "97aa76656e75655f66696c6ca27431a26f31cb3ff0000000000000cb3ffc000000000000cb3fd000"
+        "000000000006",
+    ),
+    (
+        wire.VenueReply(2, HOLDINGS, (VENUE_ORDER,), (VENUE_FILL,)),
+        "96ab76656e75655f7265706c790297a8686f6c64696e6773cb4000000000000000cb3ff000000000"
+        "0000cb3ff8000000000000cb3fd0000000000000cb3ff8000000000000019196ab76656e75655f6f"
+        "72646572a26f31a46f70656ecb3ff000000000000005a09197aa76656e75655f66696c6ca27431a2"
+        "6f31cb3ff0000000000000cb3ffc000000000000cb3fd000000000000006a0",
     ),
 ]
 EXAMPLES = [message for message, _ in GOLDEN]
