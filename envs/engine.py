@@ -32,12 +32,12 @@ from grid.dataset import Columns, Manifest
 from grid.errors import ConfigError, EngineError
 from grid.instrument import Instrument
 from grid.node.convert import alternate, engine_bars, engine_quotes
-from grid.node.costs import fee_model
+from grid.node.costs import fee_model, fill_model
 from grid.node.instruments import to_engine
 from grid.node.links import Link
 from grid.node.strategy import AgentStrategy, Stopped
 from grid.spec import Spec
-from grid.venue import DEEP_QTY, Venue, quotes_from_opens
+from grid.venue import Venue, quotes_from_opens
 
 STRATEGY_ID: Final = "AGENT-001"
 _PURGE_EVERY: Final = 512  # decisions; without it closed orders slow the engine and fill memory
@@ -243,12 +243,13 @@ class SteppedEngine:
         """Orders since `start` that venue or risk checks refused."""
         return self._link.refused
 
-    def start(self, manifest: Manifest, columns: Columns) -> None:
+    def start(self, manifest: Manifest, columns: Columns, fill_seed: int | None = None) -> None:
         """Run the rows in `columns` up to the first decision.
 
         Args:
             manifest: of the dataset that the columns are from.
             columns: the rows of the episode.
+            fill_seed: of the draws of fills, None for the venue's own.
 
         Raises:
             EngineError: the engine failed, or there was no decision in the data.
@@ -258,6 +259,10 @@ class SteppedEngine:
             self._engine.reset()
             self._engine.clear_data()
         self._used = True
+        if self._venue.draws:  # the draws go on over a reset of the engine
+            seed = self._venue.fill_seed if fill_seed is None else fill_seed
+            name = EngineVenue(self.strategy.instrument.venue)
+            self._engine.change_fill_model(name, fill_model(self._venue, seed))
         data = market_data(
             manifest, columns, self.strategy.spec.bar_type, self._venue, only_quotes=self._timed
         )
@@ -369,8 +374,11 @@ def add_venue(
         base_currency=money if margin else None,
         default_leverage=Decimal(str(venue.leverage)) if margin else None,
         fee_model=fee_model(venue),
+        fill_model=fill_model(venue, venue.fill_seed),
         latency_model=StaticLatencyModel(venue.latency_ns) if venue.latency_ns else None,
         bar_execution=bar_execution,
+        queue_position=venue.queue_position,
+        liquidity_consumption=venue.liquidity_consumption,
     )
 
 
@@ -405,7 +413,7 @@ def market_data(
     ts, bid, ask = quotes_from_opens(
         columns["ts_event"], columns["open"], manifest.bar, manifest.interval_ns, instrument, venue
     )
-    deep = columns["volume"] * 0.0 + DEEP_QTY
+    deep = columns["volume"] * 0.0 + venue.depth_qty
     opens = {"ts_event": ts, "bid_px": bid, "ask_px": ask, "bid_qty": deep, "ask_qty": deep}
     quotes = engine_quotes(instrument_id, opens, precisions)
     bar_type = BarType.from_str(bars)

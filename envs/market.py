@@ -310,6 +310,7 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
         self._stage.start(
             self._tape.times_ns[first : self._last + 1].tolist(),
             self._tape.market_rows(first, self._last),
+            int(self.np_random.integers(1 << 31)),
         )
         self._behind = 0
         self._player.begin()

@@ -119,6 +119,7 @@ class ParallelMarketEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]
         self._stage.start(
             self._tape.times_ns[first : self._last + 1].tolist(),
             self._tape.market_rows(first, self._last),
+            int(self._rng.integers(1 << 31)),
         )
         self._behind = 0
         self.agents = list(self.possible_agents)

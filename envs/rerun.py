@@ -137,7 +137,8 @@ def _play(env: TradingEnv, run: Transcript, history: int) -> tuple[list[EnvStep]
     every = run.spec.every
     short = max(0, env.pipeline.warmup - 1 - history)
     seq = 1 + -(-short // every)  # the first decision whose window is whole
-    obs, info = env.reset(options={"row": history + (seq - 1) * every})
+    row = history + (seq - 1) * every
+    obs, info = env.reset(options={"row": row, "fill_seed": run.venue.fill_seed})
     steps = [EnvStep(seq, obs.astype("<f4").tobytes(), info["equity"])]
     fills: list[Filled] = []
     over = False

@@ -11,6 +11,7 @@ from typing import Any
 
 import greenlet
 import msgspec
+from nautilus_trader.model import Venue as EngineVenue
 
 from envs.engine import (
     STOP,
@@ -26,6 +27,7 @@ from envs.engine import (
 from grid.dataset import Dataset
 from grid.errors import ConfigError, EngineError
 from grid.instrument import Instrument
+from grid.node.costs import fill_model
 from grid.node.instruments import to_engine
 from grid.node.orders import Command, OrderStrategy
 from grid.venue import Venue
@@ -90,13 +92,16 @@ class Stage:
         """The id under which a trader trades an instrument."""
         return self._copies[trader][self.instruments.index(instrument)].id
 
-    def start(self, times_ns: Sequence[int], rows: Sequence[tuple[int, int]]) -> None:
+    def start(
+        self, times_ns: Sequence[int], rows: Sequence[tuple[int, int]], fill_seed: int = 0
+    ) -> None:
         """Run to the first of `times_ns`.
 
         Args:
             times_ns: of the decisions.
             rows: half-open range of each market's rows, from before the first time to after the
                 last.
+            fill_seed: of the draws of fills, where they depend on chance.
 
         Raises:
             EngineError: the engine failed.
@@ -106,6 +111,11 @@ class Stage:
             self._engine.reset()
             self._engine.clear_data()
         self._used = True
+        if self._venue.draws:  # the draws go on over a reset of the engine
+            for name in sorted({i.venue for copies in self._copies for i in copies}):
+                self._engine.change_fill_model(
+                    EngineVenue(name), fill_model(self._venue, fill_seed)
+                )
         for copies in self._copies:
             for market, copy, (lo, hi) in zip(self._markets, copies, rows, strict=True):
                 self._engine.add_data(self._data(market, copy, lo, hi), validate=False, sort=False)

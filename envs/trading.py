@@ -133,6 +133,8 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
     ) -> tuple[Obs, dict[str, Any]]:
         """Start an episode, at `options["row"]`, else at a random row, else at the first.
 
+        Where fills depend on chance, `options["fill_seed"]` seeds it, else the env's own seed.
+
         Raises:
             DataError: the row asked for leaves no room for the episode.
         """
@@ -152,7 +154,10 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         window = {
             k: np.asarray(v[row : self._last_row + 1]) for k, v in self.dataset.columns.items()
         }
-        self._engine.start(self.dataset.manifest, window)
+        fill_seed = (options or {}).get("fill_seed")
+        if fill_seed is None and self.venue.draws:
+            fill_seed = int(self.np_random.integers(1 << 31))
+        self._engine.start(self.dataset.manifest, window, fill_seed)
         self._fills_seen = 0
         self._traded = 0.0
         self._behind = 0

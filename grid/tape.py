@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from grid import wire
 from grid.dataset import FIELDS, Dataset
 from grid.errors import DataError
-from grid.venue import DEEP_QTY, Venue, quotes_from_opens
+from grid.venue import Venue, quotes_from_opens
 
 
 class Tape:
@@ -47,6 +47,7 @@ class Tape:
         self._kind = m.kind
         self._id = m.instrument.id
         self._bar = m.bar
+        self._depth_qty = venue.depth_qty
         self._ts: NDArray[np.int64] = dataset.columns["ts_event"][first:last]
         if m.kind == "bars":
             self._open_ts, self._open_bid, self._open_ask = quotes_from_opens(
@@ -66,7 +67,7 @@ class Tape:
         ts, bid, ask = (
             column[row].item() for column in (self._open_ts, self._open_bid, self._open_ask)
         )
-        return wire.Quote(self._id, ts, bid, ask, DEEP_QTY, DEEP_QTY)
+        return wire.Quote(self._id, ts, bid, ask, self._depth_qty, self._depth_qty)
 
     def history(self, row: int, count: int) -> list[wire.Bar | wire.Quote]:
         """Return up to `count` rows of the dataset before row `row` of the run, oldest first."""

@@ -14,6 +14,7 @@ type Ints = NDArray[np.int64]
 NS_PER_MS = 1_000_000
 DEEP_QTY = 1e9  # size of the quotes that are made from bars: an order fills whole at the touch
 NonNegative = Annotated[float, msgspec.Meta(ge=0)]
+Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,6 +30,14 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         account: `margin` may go short and use leverage; `cash` may not.
         leverage: notional allowed per unit of equity in a margin account.
         ruin: the share of the starting balance at which an account is stopped.
+        slippage_prob: probability that an order at the market fills one tick worse.
+        limit_fill_prob: probability that a limit fills when the market only touches its price.
+        depth_qty: size of the quotes that are made from bars; what an order wants beyond it fills
+            one tick worse.
+        queue_position: whether a limit waits behind the size that stands at its price; needs
+            trades.
+        liquidity_consumption: whether size that was filled is gone until the quote changes.
+        fill_seed: of the draws of a live run or a replay; the env draws one for each episode.
     """
 
     latency_ms: NonNegative = 250.0
@@ -38,6 +47,17 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     account: Literal["margin", "cash"] = "margin"
     leverage: Annotated[float, msgspec.Meta(ge=1)] = 20.0
     ruin: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5
+    slippage_prob: Probability = 0.0
+    limit_fill_prob: Probability = 1.0
+    depth_qty: Annotated[float, msgspec.Meta(gt=0)] = DEEP_QTY
+    queue_position: bool = False
+    liquidity_consumption: bool = False
+    fill_seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+    @property
+    def draws(self) -> bool:
+        """Whether fills depend on chance."""
+        return self.slippage_prob > 0.0 or self.limit_fill_prob < 1.0
 
     @property
     def latency_ns(self) -> int:

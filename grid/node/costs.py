@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from nautilus_trader.execution import MakerTakerFeeModel
+from nautilus_trader.execution import DefaultFillModel, MakerTakerFeeModel
 
 from grid.venue import Venue
 
@@ -12,3 +12,8 @@ def fee_model(venue: Venue) -> MakerTakerFeeModel:
     return MakerTakerFeeModel(
         Decimal(str(venue.maker_fee_bps)) / 10_000, Decimal(str(venue.taker_fee_bps)) / 10_000
     )
+
+
+def fill_model(venue: Venue, seed: int) -> DefaultFillModel:
+    """Return the chances of the venue's fills, drawn from `seed`."""
+    return DefaultFillModel(venue.limit_fill_prob, venue.slippage_prob, seed)

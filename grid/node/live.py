@@ -35,7 +35,7 @@ from grid.epoch import next_epoch
 from grid.errors import EngineError
 from grid.history import history_of
 from grid.node.bus_link import BusLink
-from grid.node.costs import fee_model
+from grid.node.costs import fee_model, fill_model
 from grid.node.data_client import Wiring, factory
 from grid.node.gate import Gate
 from grid.node.guard import Guard
@@ -77,7 +77,14 @@ class _Node:
         )
         wait_until_flowing(self._context, setup.addresses, self._publisher, _FLOW_TIMEOUT_S)
         self._responder = Responder(self._context, setup.addresses.strategies)
-        self._gate = Gate(setup.strategy_id, epoch, setup.spec.digest, setup.champion)
+        self._gate = Gate(
+            setup.strategy_id,
+            epoch,
+            setup.spec.digest,
+            setup.champion,
+            setup.standbys,
+            setup.lease_ttl_ns,
+        )
         self._guard = Guard(
             setup.strategy_id,
             epoch,
@@ -157,7 +164,10 @@ class _Node:
             account_type=AccountType.MARGIN if margin else AccountType.CASH,
             default_leverage=Decimal(str(setup.venue.leverage)),
             fee_model=fee_model(setup.venue),
+            fill_model=fill_model(setup.venue, setup.venue.fill_seed),
             bar_execution=False,
+            queue_position=setup.venue.queue_position,
+            liquidity_consumption=setup.venue.liquidity_consumption,
         )
         builder = LiveNode.builder("ARGONAUT", TraderId("ARGONAUT-001"), Environment.SANDBOX)
         builder = builder.with_logging(

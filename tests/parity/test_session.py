@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 from agents import parity
+from grid.venue import Venue
 from tests.support import markets
 from tests.support.grids import Grid
 
+CHANCE = Venue(slippage_prob=0.5, fill_seed=7)
 MARKETS = {
     "bars": (markets.bar_columns(400), {}),
     "quotes": (markets.quote_columns(400), {}),
     "quotes, every third": (markets.quote_columns(400), {"every": 3}),
+    "bars, with slippage by chance": (markets.bar_columns(400), {}),
     "continuous": (markets.bar_columns(400), {"kind": "continuous", "min_trade_qty": 200.0}),
 }
 SHADOW = '\n[[agents]]\nid = "beta"\ncheckpoint = "baseline:random"\n'
@@ -19,7 +22,8 @@ SHADOW = '\n[[agents]]\nid = "beta"\ncheckpoint = "baseline:random"\n'
 @pytest.mark.parametrize("market", MARKETS)
 def test_recorded_session_equals_replay_and_env(tmp_path, addresses, procs, market):
     columns, spec = MARKETS[market]
-    grid = Grid(tmp_path, addresses, columns, agents=SHADOW, spec=spec)
+    venue = CHANCE if "chance" in market else Venue()
+    grid = Grid(tmp_path, addresses, columns, agents=SHADOW, spec=spec, venue=venue)
     assert grid.up(procs).wait(60) == 0
     (run,) = grid.runs()
     decisions = -(-grid.live_rows // grid.spec.every)
@@ -28,6 +32,9 @@ def test_recorded_session_equals_replay_and_env(tmp_path, addresses, procs, mark
     assert all(o.how == "action" for o in run.outcomes.values())
     assert len(run.fills) > 10
 
+    if venue.draws:
+        opens = {f.px for f in run.fills} & _touch(run)
+        assert 0 < len(opens) < len(run.fills)  # some slipped, some did not
     checks = parity.compare(run, grid.home)
     assert [c for c in checks if not c.equal] == []
     assert {c.what for c in checks} >= {
@@ -51,6 +58,12 @@ def test_recorded_session_equals_replay_and_env(tmp_path, addresses, procs, mark
     wrong = {c.what for c in parity.compare(run, grid.home) if not c.equal}
     assert {"observations: alpha = replay", "observations: live = env", "fills: live = replay",
             "fills: live = env"} <= wrong  # fmt: skip
+
+
+def _touch(run):
+    """Prices of the quotes: what a fill without slippage has."""
+    quotes = [q for q in run.market if hasattr(q, "bid_px")]
+    return {q.bid_px for q in quotes} | {q.ask_px for q in quotes}
 
 
 def _with(struct, **changes):

@@ -41,7 +41,11 @@ class Grid:
         self.home: Home = runs.home_with_data(folder / "home", columns)
         self.dataset = Dataset.find(self.home.datasets, runs.NAME)
         self.spec = markets.spec_for(self.dataset, **options.pop("spec", {}))
-        self.checkpoint = runs.checkpoint(self.home.runs / "tiny" / "checkpoints", self.spec)
+        self.checkpoint = runs.checkpoint(
+            self.home.runs / "tiny" / "checkpoints",
+            self.spec,
+            said=runs.manifest(self.spec, options.pop("venue", None)),
+        )
         self.config = folder / "grid.toml"
         first = to_iso(int(self.dataset.columns["ts_event"][FIRST_LIVE]))
         bus = "\n".join(f'{f} = "{getattr(addresses, f)}"' for f in addresses.__struct_fields__)

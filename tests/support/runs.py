@@ -112,13 +112,13 @@ def checkpoint(
     return Checkpoint.write(folder, said or manifest(spec), files)
 
 
-def manifest(spec: Spec = SPEC) -> Manifest:
+def manifest(spec: Spec = SPEC, venue: Venue | None = None) -> Manifest:
     """What such a checkpoint says of itself."""
     return Manifest(
         algo="ppo",
         spec=spec,
         spec_digest=spec.digest,
-        venue=Venue(),
+        venue=venue or Venue(),
         reward="log_equity",
         reward_scale=1.0,
         data=DataRef(

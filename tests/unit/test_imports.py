@@ -20,7 +20,7 @@ LIGHT = (
     "grid.status", "grid.feed", "grid.replayer", "grid.transcript", "grid.topology",
     "grid.node.gate", "grid.node.setup", "envs.pipeline", "agents.worker", "agents.grids", "launch",
 )  # fmt: skip
-ENGINE = ("grid.node.", "envs.data.", "envs.engine", "envs.rerun", "agents.bench.")
+ENGINE = ("grid.node.", "envs.data.", "envs.engine", "envs.rerun", "envs.stage", "agents.bench.")
 TORCH = (
     "agents.algorithms", "agents.export", "agents.gather", "agents.progress", "agents.training",
     "agents.vec",
