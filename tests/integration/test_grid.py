@@ -192,7 +192,7 @@ def test_agent_trained_for_another_spec_is_refused_before_anything_starts(
     grid.config.write_text(head + str(other.path) + tail)
     up = grid.up(procs)
     assert up.wait() == 2
-    assert "spec digest" in up.text
+    assert "trained for another spec than the strategy's: features" in up.text
 
 
 def test_second_grid_of_the_same_name_is_refused(tmp_path, addresses, procs):
