@@ -1,6 +1,6 @@
 """Honest fills: after the decision, and at a price that came after it too."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,14 @@ from envs.lookahead.report import Report
 from grid.dataset import Dataset
 from grid.venue import Venue, quotes_from_opens
 
+_WORSE_TICKS: Final = 2.0 + 1e-6  # slippage costs one, and what is beyond the quote's size another
+
 
 def check_fills(dataset: Dataset, venue: Venue, played: Played, report: Report) -> None:
     """No order fills before it arrives, nor at a price that was on view when it was decided on."""
     times_ns = dataset.columns["ts_event"]
     quoted = _quotes(dataset, venue)
-    slack = dataset.manifest.instrument.tick * (1.0 + 1e-6)  # what walking the book costs
+    slack = dataset.manifest.instrument.tick * _WORSE_TICKS
     for what in ("fill time", "fill price"):
         report.note(what, 0)
     for step, decided, fill in played.fills:

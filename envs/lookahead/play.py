@@ -78,7 +78,8 @@ class Repeat:
 
 def play(env: TradingEnv, first_row: int, policy: Patient | Repeat, steps: int) -> Played:
     """Play from `first_row` until so many steps are done or the account is ruined."""
-    obs, info = env.reset(options={"row": first_row})
+    # the same seed on every future: fills may depend on chance
+    obs, info = env.reset(seed=first_row, options={"row": first_row})
     played = Played([info["row"]], [], [obs], [], [])
     for k in range(steps):
         action = policy.act(k, info["ts_event_ns"])
