@@ -85,12 +85,24 @@ class Pipeline:
             for f in self.features
         ]
 
-    @staticmethod
-    def compute(calls: list[Call], out: NDArray[np.float64]) -> None:
-        """Fill `out`, float64 [m, features], with what the kernels give."""
-        with np.errstate(all="ignore"):  # what is not finite is refused by name
-            for j, (kernel, rows, params) in enumerate(calls):
-                out[:, j] = kernel(rows, *params)
+    def compute(self, calls: list[Call], out: NDArray[np.float64]) -> None:
+        """Fill `out`, float64 [m, features], with what the kernels give.
+
+        Raises:
+            ConfigError: a kernel failed, or gave another number of values; its feature is named.
+        """
+        j = 0
+        try:
+            with np.errstate(all="ignore"):  # what is not finite is refused by name
+                for j, (kernel, rows, params) in enumerate(calls):
+                    values = kernel(rows, *params)
+                    if len(values) != len(out):  # a single one would be spread over all rows
+                        raise ValueError(f"expected {len(out)} values, found {len(values)}")
+                    out[:, j] = values
+        except Exception as e:  # a person's own kernel may fail in any way
+            raise ConfigError(
+                f"feature {self.spec.features[j]!r} failed: {type(e).__name__}: {e}"
+            ) from e
 
     def not_finite(self, values: NDArray[np.float64], where: str) -> DataError:
         """Return the error that names the first feature, of a row of them, that is not finite."""

@@ -91,3 +91,27 @@ def test_own_module_that_fails_is_refused_in_a_sentence(folder):
     (folder / "empty.py").write_text("")
     with pytest.raises(ConfigError, match="module empty declares no such kernel"):
         parse("empty:kernel:3")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return rows['close'][:1]", "ValueError: expected 100 values, found 1"),
+        ("return rows['close']", "ValueError: expected 100 values, found 101"),
+        ("return rows['volume']", "KeyError: 'volume'"),
+        ("return None", "TypeError: object of type 'NoneType'"),
+    ],
+)
+def test_own_kernel_that_fails_is_refused_by_name(folder, body, said):
+    (folder / "wrong.py").write_text(
+        "from envs.features.kernel import feature\n"
+        f"@feature('none', ('close',), lambda: 2)\ndef kernel(rows):\n    {body}\n"
+    )
+    with pytest.raises(ConfigError, match=f"feature 'wrong:kernel' failed: {said}"):
+        fit(
+            dataset(bar_columns(101)),
+            (0, 101),
+            features=("log_return:1", "wrong:kernel"),
+            window=3,
+            target=TARGET,
+        )
