@@ -13,7 +13,8 @@ import numpy as np
 from agents.baselines import PREFIX
 from agents.policy import Policy, load_policy
 from envs import rerun
-from envs.pipeline import Follower, Pipeline
+from envs.follower import Follower
+from envs.pipeline import Pipeline
 from grid.errors import CheckpointError
 from grid.home import Home
 from grid.transcript import Transcript

@@ -9,7 +9,8 @@ from collections import Counter
 from typing import Final, Literal
 
 from agents.policy import Policy
-from envs.pipeline import Follower, Pipeline
+from envs.follower import Follower
+from envs.pipeline import Pipeline
 from grid import wire
 
 _HELLO_EVERY_NS: Final = 500_000_000

@@ -1,7 +1,7 @@
 """From rows to observations: the same numbers in the env, in replay and in a live agent.
 
-`Pipeline.matrix` serves a whole dataset, `Follower` one row at a time; both call the kernels of
-`envs.features` and normalize with the statistics in the spec, which were fitted on training rows.
+`Pipeline.matrix` serves a whole dataset, `envs.follower` one row at a time; both call the kernels
+of `envs.features` and normalize with the statistics in the spec, fitted on training rows.
 An observation is a window of feature rows, oldest first, then the account. NumPy only.
 """
 
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from envs.features.kernel import Feature, Kernel, Rows
 from envs.features.registry import parse
-from grid import wire
-from grid.dataset import Columns, Dataset, to_iso
+from grid.dataset import Columns, Dataset
 from grid.errors import ConfigError, DataError
 from grid.spec import Spec, TargetRule
 
@@ -22,6 +21,10 @@ type Matrix = NDArray[np.float32]
 type Call = tuple[Kernel, Rows, tuple[int, ...]]  # a kernel, the rows that it reads, parameters
 
 ACCOUNT: Final = ("position", "pending", "unrealized_pct", "equity_log_pct")
+COLUMNS: Final = {
+    "bar": ("ts_event", "open", "high", "low", "close", "volume"),
+    "quote": ("ts_event", "bid_px", "ask_px", "bid_qty", "ask_qty", "close"),
+}
 _CHUNK_ROWS: Final = 1 << 15  # bounds the memory of window kernels; rows do not see their chunk
 
 
@@ -156,92 +159,6 @@ class Pipeline:
         )
 
 
-class Follower:
-    """The live side of a pipeline: takes rows as they come, gives the observation.
-
-    Args:
-        pipeline: what to compute.
-
-    Attributes:
-        rows: how many were pushed.
-    """
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
-        self.rows = 0
-        n, names = pipeline.lookback, _COLUMNS[pipeline.spec.rows]
-        self._times_ns = np.zeros(n, dtype=np.int64)
-        self._numbers = np.zeros((len(names) - 1, n))
-        # the arrays stay where they are and rows move through them, so views are made once
-        rows: Rows = {
-            "ts_event": self._times_ns,
-            **dict(zip(names[1:], self._numbers, strict=True)),
-        }
-        self._calls = pipeline.calls(rows)
-        self._raw = np.empty((1, len(pipeline.features)))
-        self._window = np.zeros((pipeline.spec.window, len(pipeline.features)), dtype=np.float32)
-
-    @property
-    def ready(self) -> bool:
-        """Whether there were rows enough for an observation."""
-        return self.rows >= self.pipeline.warmup
-
-    def push(self, row: wire.Bar | wire.Quote) -> None:
-        """Take the next row.
-
-        Raises:
-            DataError: what a feature reads or gives is not finite; the message names feature and
-                row. The warm-up begins anew.
-        """
-        times_ns, numbers = self._times_ns, self._numbers
-        times_ns[:-1] = times_ns[1:]
-        times_ns[-1] = row.ts_event_ns
-        numbers[:, :-1] = numbers[:, 1:]
-        newest = _numbers(row)
-        numbers[:, -1] = newest
-        if not math.isfinite(sum(newest)):
-            self._check_input(row, newest)
-        self.rows += 1
-        if self.rows < self.pipeline.lookback:
-            return
-        raw = self._raw
-        self.pipeline.compute(self._calls, raw)
-        if not np.isfinite(raw).all():
-            self.rows = 0
-            raise self.pipeline.not_finite(raw[0], to_iso(row.ts_event_ns))
-        self._window[:-1] = self._window[1:]
-        self._window[-1] = self.pipeline.normalize(raw)[0]
-
-    def _check_input(self, row: wire.Bar | wire.Quote, newest: tuple[float, ...]) -> None:
-        values = dict(zip(_COLUMNS[self.pipeline.spec.rows][1:], newest, strict=True))
-        for f in self.pipeline.features:
-            for name in f.declared.needs:
-                if not math.isfinite(values.get(name, 0.0)):
-                    self.rows = 0
-                    raise bad_input(f, name, values[name], to_iso(row.ts_event_ns))
-
-    def observe(self, account: wire.Account) -> Matrix:
-        """Return the observation at the newest row: float32 [obs_size].
-
-        Raises:
-            DataError: there were fewer rows than the pipeline's warm-up.
-        """
-        if not self.ready:
-            raise DataError(f"{self.pipeline.warmup} rows needed, {self.rows} seen")
-        obs = np.empty(self.pipeline.obs_size, dtype=np.float32)
-        obs[: self._window.size] = self._window.ravel()
-        obs[self._window.size :] = self.pipeline.account(
-            account.position_qty, account.pending_qty, account.unrealized, account.equity
-        )
-        return obs
-
-
-_COLUMNS: Final = {
-    "bar": ("ts_event", "open", "high", "low", "close", "volume"),
-    "quote": ("ts_event", "bid_px", "ask_px", "bid_qty", "ask_qty", "close"),
-}
-
-
 def bad_input(found: Feature, column: str, value: float, where: str) -> DataError:
     """Return the error that names a feature whose input is not finite."""
     return DataError(
@@ -254,14 +171,6 @@ def as_rows(columns: Columns) -> Rows:
     if "bid_px" in columns:
         return {**columns, "close": (columns["bid_px"] + columns["ask_px"]) / 2.0}
     return dict(columns)
-
-
-def _numbers(row: wire.Bar | wire.Quote) -> tuple[float, ...]:
-    """A row's numbers in the order of `_COLUMNS`."""
-    if isinstance(row, wire.Bar):
-        return row.open, row.high, row.low, row.close, row.volume
-    mid = (row.bid_px + row.ask_px) / 2.0
-    return row.bid_px, row.ask_px, row.bid_qty, row.ask_qty, mid
 
 
 def fit(
@@ -318,7 +227,7 @@ def _check_needs(features: list[Feature], rows: str) -> None:
     if not features:
         raise ConfigError("features: expected at least one, found none")
     for f in features:
-        missing = [c for c in f.declared.needs if c not in _COLUMNS[rows]]
+        missing = [c for c in f.declared.needs if c not in COLUMNS[rows]]
         if missing:
             raise ConfigError(
                 f"feature {f.text!r} reads {', '.join(missing)}, which {rows} rows do not have"

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.features.registry import parse, shipped
-from envs.pipeline import Follower, Pipeline
+from envs.follower import Follower
+from envs.pipeline import Pipeline
 from grid import wire
 from grid.dataset import to_iso
 from grid.errors import ConfigError, DataError
