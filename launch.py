@@ -434,7 +434,7 @@ def _replay(args: Args) -> None:
     "bench",
     "measure against a baseline in the same run",
     "env --json",
-    option("bench", "what to measure", choices=("env", "bus", "decision", "replay")),
+    option("bench", "what to measure", choices=("env", "bus", "decision", "replay", "realism")),
     flag("--json", "print one JSON object"),
 )
 def _bench(args: Args) -> None:

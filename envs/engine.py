@@ -174,8 +174,8 @@ class StepLink:
 class TimedLink(StepLink):
     """The same by time: an alert at each decision that the caller wants, instead of every row.
 
-    For bars under a latency. There an order fills on the quotes of opens alone, so the bars need
-    not go through the engine at all; a decision is an alert at the bar's close.
+    For bars. There an order fills on the quotes of opens alone, so the bars need not go through the
+    engine at all; a decision is an alert at the bar's close.
     """
 
     wants_rows = False
@@ -225,7 +225,7 @@ class SteppedEngine:
         self, spec: Spec, instrument: Instrument, venue: Venue, *, keep_history: bool = False
     ) -> None:
         claim(self)
-        self._timed = spec.rows == "bar" and venue.latency_ns > 0
+        self._timed = spec.rows == "bar"
         self._link = (TimedLink if self._timed else StepLink)(spec.every, keep_history)
         self._engine, self.strategy = build(spec, instrument, venue, self._link)
         self.ledger = self.strategy.ledger
@@ -375,7 +375,7 @@ def add_venue(
         default_leverage=Decimal(str(venue.leverage)) if margin else None,
         fee_model=fee_model(venue),
         fill_model=fill_model(venue, venue.fill_seed),
-        latency_model=StaticLatencyModel(venue.latency_ns) if venue.latency_ns else None,
+        latency_model=StaticLatencyModel(venue.latency_ns),
         bar_execution=bar_execution,
         queue_position=venue.queue_position,
         liquidity_consumption=venue.liquidity_consumption,

@@ -22,7 +22,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     Attributes:
         latency_ms: from a decision to the order's arrival; an order fills on the first quote that
-            the venue shows after it.
+            the venue shows after it, so even 0 means the next quote and never the one just seen.
         taker_fee_bps: fee of an order that takes liquidity, of notional.
         maker_fee_bps: fee of an order that gives liquidity, of notional.
         half_spread_bps: half of the spread of the quotes that are made from bars, of price; quoted
@@ -61,8 +61,8 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def latency_ns(self) -> int:
-        """Latency in nanoseconds."""
-        return round(self.latency_ms * NS_PER_MS)
+        """Latency in nanoseconds, at least 1: no order meets a quote that was there before it."""
+        return max(1, round(self.latency_ms * NS_PER_MS))
 
 
 def quotes_from_opens(

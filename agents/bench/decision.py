@@ -5,7 +5,7 @@ execution, and one agent with a trained network that follows the rows. Times are
 recording: all of them are stamped in the node's process.
 
     p50, p99              market event published -> action accepted, its order id in the reply
-    fill_p50, fill_p99    market event published -> order filled by the sandbox venue
+    fill_p50, fill_p99    quote published that the order waited for -> its fill in the sandbox
     direct_p50            as p50, beside an echo without anything between
 
 The echo is a REQ and a REP socket in two processes with a bare ROUTER loop between them that only
@@ -86,20 +86,27 @@ def run() -> list[Row]:
 
 
 def _spans_us(run: Transcript) -> tuple[list[float], list[float]]:
-    """Row published to action answered, and to its order filled."""
-    began: dict[int, int] = {}
-    row_ns = 0
+    """Row published to action answered; quote published to the fill on it."""
+    row_of: dict[int, int] = {}
+    let_go: dict[str, int] = {}
+    row_ns = market_ns = 0
     answered, filled = [], []
     for published_ns, event in run.events:
         match event:
             case wire.Bar(history=False):
-                row_ns = published_ns
+                row_ns = market_ns = published_ns
+            case wire.Quote():
+                market_ns = published_ns
             case wire.Decision():
-                began[event.seq] = row_ns
+                row_of[event.seq] = row_ns
             case wire.Acted() if event.answer.status == "accepted":
-                answered.append((published_ns - began[event.answer.decision_seq]) / 1e3)
-            case wire.Fill() if event.decision_seq in began:
-                filled.append((published_ns - began[event.decision_seq]) / 1e3)
+                answered.append((published_ns - row_of[event.answer.decision_seq]) / 1e3)
+            case wire.OrderUpdate(status="submitted"):
+                let_go[event.client_order_id] = market_ns
+            case wire.Fill():
+                filled.append((published_ns - let_go[event.client_order_id]) / 1e3)
+            case _:
+                pass
     return answered, filled
 
 
@@ -128,8 +135,6 @@ def _run_config(ends: tuple[str, str], middle: str) -> RunConfig:
             "steps": 100,
             "target": {"max_qty": 100.0, "levels": [-1.0, 1.0]},
         },
-        # an order on its way at once, so that the venue's part can be seen
-        "venue": {"latency_ms": 0.0},
         "algo": {"name": "ppo", "net": [32, 32], "n_steps": 128, "batch_size": 128},
         "run": {"total_steps": 128, "n_envs": 1, "checkpoint_every_steps": 128, "device": "cpu"},
     }

@@ -209,13 +209,20 @@ def test_no_order_fills_at_a_price_that_the_agent_had_been_shown(make, kind):
     assert fills > 50
 
 
-def test_without_latency_fills_would_be_at_the_quote_on_view(make):
-    # shows that the test above can see the difference
-    env = make("quotes", venue=Venue(latency_ms=0))
+@pytest.mark.parametrize("kind", MARKETS)
+def test_no_latency_at_all_still_means_the_next_quote(make, kind):
+    env = make(kind, venue=Venue(latency_ms=0))
     _, info = env.reset(seed=0)
-    shown = info["ts_event_ns"]
-    _, _, _, _, info = env.step(2)
-    assert info["fills"][0].ts_event_ns == shown
+    decided, row = info["ts_event_ns"], info["row"]
+    fills = []
+    while not fills:
+        _, _, _, _, info = env.step(2)
+        fills = info["fills"]
+    columns = env.dataset.columns
+    assert fills[0].ts_event_ns > decided
+    after = columns["open" if kind == "bars" else "ask_px"][row + 1]
+    assert fills[0].px == pytest.approx(after, abs=7e-5)
+    assert fills[0].px >= after
 
 
 def test_costs_are_on_by_default_and_charged(make):
