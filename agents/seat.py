@@ -1,20 +1,27 @@
 """An agent's part in the protocol, as a state machine. Pure: messages in, messages out.
 
-An agent acts only while it has every row: from the welcome's history on, no sequence of the market
-stream missing. A hole, another epoch or a fencing sends it back to the door: it says hello again
-and gets the rows it needs in one consistent snapshot.
+An agent acts only while it has every row, and knows that they are fresh. What it misses it fetches
+from the history, and only when that has it no more does it say hello anew and get the rows in one
+consistent snapshot; the same after another epoch of the strategy, a fenced lease, and when it was
+so slow that what it reads is no longer the present.
 """
 
 from collections import Counter
-from typing import Final, Literal
+from typing import Final
 
 from agents.policy import Policy
 from envs.follower import Follower
 from envs.pipeline import Pipeline
 from grid import wire
+from grid.freshness import Freshness
+from grid.history import HISTORY, history_of
+from grid.streams import InOrder
 
 _HELLO_EVERY_NS: Final = 500_000_000
 _RESEND_AFTER_NS: Final = 200_000_000
+_FETCH_EVERY_NS: Final = 100_000_000
+_FETCH_FOR_NS: Final = 2_000_000_000  # without progress
+_FETCH_ROWS: Final = 20_000  # a snapshot is cheaper than more than these
 
 
 class Seat:
@@ -23,7 +30,7 @@ class Seat:
     Args:
         agent_id: unique in the grid.
         strategy_id: whose decisions it answers.
-        role: the champion's actions are traded, a shadow's recorded.
+        role: the champion's actions are traded, a standby's once it has taken over, a shadow's not.
         policy: what decides.
         policy_name: digest of its checkpoint, or baseline:NAME; for the record.
 
@@ -36,7 +43,7 @@ class Seat:
         self,
         agent_id: str,
         strategy_id: str,
-        role: Literal["champion", "shadow"],
+        role: wire.Role,
         policy: Policy,
         policy_name: str = "",
     ) -> None:
@@ -46,63 +53,62 @@ class Seat:
         self.role = role
         self.row_topic = f"md.{spec.instrument_id}.{spec.rows}"
         self.decision_topic = f"decision.{strategy_id}"
-        self.counts: Counter[str] = Counter(gaps=0, late=0)
+        self.counts: Counter[str] = Counter()
         self.refused = ""
+        self._followed = ("", 0)  # source and epoch of what it follows
+        self._beat_topic = ""
         self._policy = policy
         self._policy_name = policy_name
         self._pipeline = Pipeline(spec)
         self._follower = Follower(self._pipeline)
         self._welcome: wire.Welcome | None = None
-        self._market_seq = 0
+        self._lease = 0
+        self._trades = False
+        self._rows = InOrder(0)
         self._action_seq = 0
         self._waiting: wire.Action | None = None  # for its answer
         self._give_up_ns = 0
         self._next_ns = 0
+        self._renew_ns = 0
+        # the newest decision: to be answered, or answered already
+        self._decision: wire.Decision | None = None
+        self._due_ns = 0
+        self._open = False
+        self._decisions: int | None = None  # sequence of the last that came, in its stream
+        self._decisions_high = 0
+        self._fresh = Freshness(0)
+        # what is being fetched
+        self._fetch_ns = 0
+        self._fetch_until_ns = 0
+        self._fetches = 0
 
     @property
     def state(self) -> str:
-        """`joining`, `warming`, `acting` or `refused`."""
+        """What it is: only `live` acts.
+
+        `joining`, `rejoining`, `warming`, `live`, `gap`, `stale`, `lagging` or `refused`.
+        """
         if self.refused:
             return "refused"
         if self._welcome is None:
-            return "joining"
-        return "acting" if self._follower.ready else "warming"
+            return "rejoining" if self.market_source else "joining"
+        if self._fresh.state != "fresh":
+            return self._fresh.state
+        if self._rows.missing:
+            return "gap"
+        return "live" if self._follower.ready else "warming"
 
-    def tick(self, now_ns: int) -> wire.Request | None:
-        """Return what is due by time: a hello, or an action again that got no answer."""
-        if self.refused or now_ns < self._next_ns:
-            return None
-        if self._welcome is None:
-            self._next_ns = now_ns + _HELLO_EVERY_NS
-            spec = self._policy.spec
-            return wire.Hello(
-                self.strategy_id,
-                self.agent_id,
-                self.role,
-                spec.digest,
-                policy=self._policy_name,
-            )
-        if self._waiting is not None:
-            if now_ns >= self._give_up_ns:
-                self._waiting = None
-                self.counts["unanswered"] += 1
-                return None
-            self._next_ns = now_ns + _RESEND_AFTER_NS
-            self.counts["resent"] += 1
-            return self._waiting
-        return None
+    @property
+    def market_source(self) -> str:
+        """Whose rows, decisions and heartbeats it follows; empty before the first welcome."""
+        return self._followed[0]
 
-    def reply(self, reply: wire.Reply) -> None:
-        """Take the strategy's reply."""
-        match reply:
-            case wire.Welcome():
-                self._enter(reply)
-            case wire.Refused():
-                self.counts["refused"] += 1
-                if not reply.retry:
-                    self.refused = reply.reason
-            case wire.Answer():
-                self._answered(reply)
+    @property
+    def trades(self) -> bool:
+        """Whether this agent's actions are traded, as far as it knows."""
+        return self._trades and self._welcome is not None
+
+    # -- what comes ---------------------------------------------------------------------------
 
     def event(self, topic: str, envelope: wire.Envelope, now_ns: int) -> wire.Action | None:
         """Take an event; return the action, if it asks for one."""
@@ -113,19 +119,130 @@ class Seat:
             self.counts["old_epoch"] += 1
             return None
         if envelope.epoch > welcome.market_epoch:
+            self._open = False
             self._leave("new_epoch", now_ns)
             return None
-        if topic == self.row_topic:
+        self._fresh.heard(now_ns)
+        if topic == self._beat_topic:
+            self._beat(envelope, now_ns)
+        elif self._fresh.state == "lagging":
+            self.counts["drained"] += 1
+        elif topic == self.row_topic:
             self._row(envelope, now_ns)
         elif topic == self.decision_topic:
-            return self._decision(envelope, now_ns)
+            self._ask(envelope, now_ns)
+        return self._act(now_ns) if self._open else None
+
+    def reply(self, reply: wire.Reply, now_ns: int) -> wire.Action | None:
+        """Take a reply to what was asked; return the action that has become possible."""
+        match reply:
+            case wire.Welcome():
+                self._enter(reply, now_ns)
+            case wire.Refused():
+                self.counts["refused"] += 1
+                if not reply.retry and self._welcome is None:
+                    self.refused = reply.reason
+            case wire.Answer():
+                self._answered(reply, now_ns)
+            case wire.Renewed():
+                self._renewed(reply, now_ns)
+            case wire.Frames():
+                self._fetched(reply, now_ns)
+            case wire.Evicted():
+                self._evicted(reply, now_ns)
+            case wire.ControlReply():
+                pass  # nothing of the kind was asked
+        return self._act(now_ns) if self._open else None
+
+    # -- what is due --------------------------------------------------------------------------
+
+    def tick(self, now_ns: int) -> wire.Request | None:
+        """Return what is due by time, and is to be sent; ask again until it is None."""
+        if self.refused:
+            return None
+        if self._welcome is None:
+            return self._hello(now_ns)
+        self._fresh.passed(now_ns)
+        return self._resend(now_ns) or self._fetch(now_ns) or self._renew(now_ns)
+
+    def _hello(self, now_ns: int) -> wire.Hello | None:
+        if now_ns < self._next_ns:
+            return None
+        self._next_ns = now_ns + _HELLO_EVERY_NS
+        digest = self._policy.spec.digest
+        return wire.Hello(
+            self.strategy_id, self.agent_id, self.role, digest, policy=self._policy_name
+        )
+
+    def _resend(self, now_ns: int) -> wire.Action | None:
+        if self._waiting is None or now_ns < self._next_ns:
+            return None
+        if now_ns >= self._give_up_ns:
+            self._waiting = None
+            self.counts["unanswered"] += 1
+            return None
+        self._next_ns = now_ns + _RESEND_AFTER_NS
+        self.counts["resent"] += 1
+        return self._waiting
+
+    def _renew(self, now_ns: int) -> wire.Renew | None:
+        welcome = self._welcome
+        if welcome is None or not welcome.ttl_ns or now_ns < self._renew_ns:
+            return None
+        if self.state != "live":
+            return None  # whoever could not act lets others try
+        self._renew_ns = now_ns + welcome.ttl_ns // 3
+        return wire.Renew(self.strategy_id, self.agent_id, self._lease)
+
+    def _fetch(self, now_ns: int) -> wire.Fetch | None:
+        wanted = self._wanted()
+        if wanted is None:
+            self._fetch_until_ns = 0
+            return None
+        if self._fresh.state == "lagging" or now_ns < self._fetch_ns:
+            return None
+        topic, first, last = wanted
+        if now_ns >= self._fetch_until_ns or last - first >= _FETCH_ROWS:
+            self.counts["unfetched"] += 1
+            self._do_without(topic, now_ns)
+            return None
+        self._fetch_ns = now_ns + _FETCH_EVERY_NS
+        self._fetches += 1
+        source, epoch = self._followed
+        at = HISTORY if self._fetches % 2 else history_of(source)
+        return wire.Fetch(at, self.agent_id, source, epoch, topic, first, last)
+
+    def _do_without(self, topic: str, now_ns: int) -> None:
+        if topic == self.row_topic:
+            self._leave("rejoins", now_ns)
+        else:
+            self._decisions = self._decisions_high
+
+    def _wanted(self) -> tuple[str, int, int] | None:
+        """What is missing: of the rows all, of the decisions the newest, if it was lost."""
+        if missing := self._rows.missing:
+            return self.row_topic, *missing
+        if self._decisions is not None and self._decisions < self._decisions_high:
+            return self.decision_topic, self._decisions_high, self._decisions_high
         return None
 
-    def _enter(self, welcome: wire.Welcome) -> None:
+    # -- at the door --------------------------------------------------------------------------
+
+    def _enter(self, welcome: wire.Welcome, now_ns: int) -> None:
+        if self._followed != (welcome.market_source, welcome.market_epoch):
+            self._followed = (welcome.market_source, welcome.market_epoch)
+            self._decisions, self._decisions_high = None, 0
+            self._fresh = Freshness(now_ns)
         self._welcome = welcome
-        self._market_seq = welcome.market_seq
+        self._beat_topic = f"sys.{welcome.market_source}"
+        self._lease = welcome.lease
+        self._trades = welcome.holder == self.agent_id
         self._action_seq = 0
         self._waiting = None
+        self._renew_ns = now_ns
+        self._fresh.renew(now_ns)
+        self._fetch_until_ns = 0
+        self._rows = InOrder(welcome.market_seq)
         self._follower = Follower(self._pipeline)
         for row in welcome.history:
             self._follower.push(row)
@@ -134,33 +251,106 @@ class Seat:
     def _leave(self, why: str, now_ns: int) -> None:
         self.counts[why] += 1
         self._welcome = None
+        self._trades = False
         self._waiting = None
         self._next_ns = now_ns
 
+    def _renewed(self, renewed: wire.Renewed, now_ns: int) -> None:
+        if self._welcome is None:
+            return
+        if not renewed.lease:
+            self.counts["fenced"] += 1
+            self._leave("rejoins", now_ns)
+            return
+        if renewed.lease > self._lease:
+            self._lease = renewed.lease
+            self._action_seq = 0
+            self._waiting = None
+        trades = renewed.holder == self.agent_id
+        if trades and not self._trades:
+            self.counts["took_over"] += 1
+            self._open = self._decision is not None  # what was answered as a standby counts now
+        self._trades = trades
+
+    # -- rows, decisions, heartbeats ----------------------------------------------------------
+
     def _row(self, envelope: wire.Envelope, now_ns: int) -> None:
-        if envelope.seq <= self._market_seq:
+        rows = self._rows
+        if envelope.seq <= rows.last:
             self.counts["known"] += 1
             return
-        if envelope.seq > self._market_seq + 1:
-            self._leave("gaps", now_ns)
-            return
-        row = wire.event(envelope)
-        assert isinstance(row, wire.Bar | wire.Quote)  # the topic says so
-        self._market_seq = envelope.seq
-        self._follower.push(row)
-        self.counts["followed"] += 1
+        ready = rows.take(envelope)
+        for each in ready:
+            row = wire.event(each)
+            assert isinstance(row, wire.Bar | wire.Quote)  # the topic says so
+            self._follower.push(row)
+        self.counts["rows"] += len(ready)
+        if rows.waiting == 1 and not ready:
+            self._gap(now_ns)
+        elif rows.waiting > _FETCH_ROWS:
+            self._leave("rejoins", now_ns)
 
-    def _decision(self, envelope: wire.Envelope, now_ns: int) -> wire.Action | None:
+    def _gap(self, now_ns: int) -> None:
+        """Begin to fetch what is missing, if that has not begun."""
+        if self._fetch_until_ns:
+            return
+        self.counts["gaps"] += 1
+        self._fetch_ns = now_ns
+        self._fetch_until_ns = now_ns + _FETCH_FOR_NS
+        self._fetches = 0
+
+    def _ask(self, envelope: wire.Envelope, now_ns: int) -> None:
+        """Take a decision; it is answered as soon as all is there that it rests on."""
+        if self._decisions is not None and envelope.seq <= self._decisions:
+            return
         decision = wire.event(envelope)
         assert isinstance(decision, wire.Decision)  # the topic says so
-        welcome = self._welcome
-        assert welcome is not None  # event() has looked
+        self._decisions = envelope.seq
+        self._decisions_high = max(self._decisions_high, envelope.seq)
         self.counts["decisions"] += 1
-        if decision.market_seq != self._market_seq:
-            if decision.market_seq > self._market_seq:
-                self._leave("gaps", now_ns)
-            else:
-                self.counts["skipped"] += 1  # older than the snapshot: its time has passed
+        self.counts["skipped"] += self._open
+        self._decision = decision
+        self._due_ns = now_ns + decision.ttl_ns
+        self._open = True
+        if decision.market_seq > self._rows.high:
+            self._rows.heard(decision.market_seq)
+            self._gap(now_ns)
+
+    def _beat(self, envelope: wire.Envelope, now_ns: int) -> None:
+        beat = wire.event(envelope)
+        if not isinstance(beat, wire.Heartbeat):
+            return
+        was_lagging = self._fresh.state == "lagging"
+        self._fresh.beat(beat.uptime_s, now_ns)
+        if self._fresh.state == "lagging":
+            self.counts["lagged"] += not was_lagging
+            self._open = False
+            return
+        if was_lagging:
+            self._leave("rejoins", now_ns)
+            return
+        if beat.streams.get(self.row_topic, 0) > self._rows.high:
+            self._rows.heard(beat.streams[self.row_topic])
+            self._gap(now_ns)
+        high = beat.streams.get(self.decision_topic, 0)
+        if self._decisions is None:
+            self._decisions = high
+        if high > max(self._decisions, self._decisions_high):
+            self._gap(now_ns)
+        self._decisions_high = max(self._decisions_high, high)
+
+    def _act(self, now_ns: int) -> wire.Action | None:
+        """Answer the open decision, if all is there."""
+        decision, rows = self._decision, self._rows
+        if decision is None or self._welcome is None or self._fresh.state != "fresh":
+            return None
+        if rows.last < decision.market_seq:
+            return None
+        self._open = False
+        if rows.last > decision.market_seq or now_ns > self._due_ns:
+            self.counts["skipped"] += (
+                1  # older than the snapshot, or overtaken: its time has passed
+            )
             return None
         if not self._follower.ready:
             self.counts["cold"] += 1
@@ -173,21 +363,48 @@ class Seat:
             epoch=decision.epoch,
             decision_seq=decision.seq,
             agent_id=self.agent_id,
-            lease=welcome.lease,
+            lease=self._lease,
             action_seq=self._action_seq,
             target=target,
             obs=obs.astype("<f4", copy=False).tobytes(),
         )
         self._waiting = action
-        self._give_up_ns = now_ns + decision.ttl_ns
+        self._give_up_ns = self._due_ns
         self._next_ns = now_ns + _RESEND_AFTER_NS
         self.counts["actions"] += 1
         return action
 
-    def _answered(self, answer: wire.Answer) -> None:
+    # -- replies ------------------------------------------------------------------------------
+
+    def _answered(self, answer: wire.Answer, now_ns: int) -> None:
         self.counts[answer.status] += 1
         waiting = self._waiting
         if waiting is not None and answer.action_seq == waiting.action_seq:
             self._waiting = None
-        if answer.status == "fenced":
-            self._leave("rejoins", 0)
+        if answer.status == "fenced" and self._welcome is not None:
+            self._leave("rejoins", now_ns)
+
+    def _fetched(self, reply: wire.Frames, now_ns: int) -> None:
+        before = self._rows.last
+        for frame in reply.frames:
+            topic, envelope = wire.unpack(frame)
+            if self._welcome is None or (envelope.source, envelope.epoch) != self._followed:
+                return
+            if topic == self.row_topic:
+                self._row(envelope, now_ns)
+            elif topic == self.decision_topic:
+                self._ask(envelope, now_ns)
+        self.counts["fetched"] += self._rows.last - before
+        if self._rows.last > before:
+            self._fetch_ns = now_ns
+            self._fetch_until_ns = now_ns + _FETCH_FOR_NS
+
+    def _evicted(self, reply: wire.Evicted, now_ns: int) -> None:
+        wanted = self._wanted()
+        if self._welcome is None or wanted is None or reply.topic != wanted[0]:
+            return
+        if self._fetches % 2:  # the recorder has it not; the source may
+            self._fetch_ns = now_ns
+        else:
+            self.counts["evicted"] += 1
+            self._do_without(reply.topic, now_ns)

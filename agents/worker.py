@@ -64,6 +64,7 @@ def _serve(
 ) -> None:
     waiter = Waiter((subscriber, requester, life.wake_fd))
     next_beat_ns = 0
+    followed = ""
     while not life.stopping:
         waiter.wait(_IDLE_S)
         for _ in range(_BURST):
@@ -82,12 +83,16 @@ def _serve(
                 took_ns = time.monotonic_ns() - began_ns
                 _send(seat, requester, msgspec.structs.replace(action, policy_ns=took_ns))
         while (reply := requester.recv()) is not None:
-            seat.reply(reply)
+            action = seat.reply(reply, time.monotonic_ns())
+            if action is not None:
+                _send(seat, requester, action)
+        if seat.market_source != followed:
+            followed = seat.market_source
+            subscriber.follow(f"sys.{followed}\0")
         if seat.refused:
             raise SpecMismatch(f"agent {seat.agent_id} at {seat.strategy_id}: {seat.refused}")
         now_ns = time.monotonic_ns()
-        due = seat.tick(now_ns)
-        if due is not None:
+        while (due := seat.tick(now_ns)) is not None:
             _send(seat, requester, due)
         if now_ns >= next_beat_ns:
             next_beat_ns = now_ns + _BEAT_NS
@@ -103,4 +108,5 @@ def _send(seat: Seat, requester: Requester, request: wire.Request) -> None:
 def _counters(seat: Seat, subscriber: Subscriber, requester: Requester) -> dict[str, float]:
     counts = {k: float(v) for k, v in seat.counts.items()}
     counts["bad"] = counts.get("bad", 0.0) + subscriber.bad + requester.bad
+    counts["trades"] = float(seat.trades)
     return counts

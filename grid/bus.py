@@ -170,6 +170,10 @@ class Subscriber:
             self.socket.subscribe(prefix)
         self.socket.connect(address)
 
+    def follow(self, prefix: str) -> None:
+        """Receive topics that begin with `prefix`, too, from a moment later on."""
+        self.socket.subscribe(prefix)
+
     @property
     def fd(self) -> int:
         """Edge-triggered descriptor: after a wake-up, drain until there is nothing more."""

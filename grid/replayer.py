@@ -173,6 +173,8 @@ class Replayer:
                     self._responder.reply(corr, self._welcome(request))
                 case wire.Action():
                     self._judge(corr, request)
+                case wire.Renew():
+                    self._responder.reply(corr, self.gate.renew(request, time.monotonic_ns()))
                 case wire.Fetch() | wire.Tail():
                     self._responder.reply(corr, self._past.answer(request, time.monotonic()))
                 case wire.Halt() | wire.Resume() | wire.Flatten():
@@ -180,20 +182,20 @@ class Replayer:
                     self._responder.reply(corr, refused)
 
     def _welcome(self, hello: wire.Hello) -> wire.Welcome | wire.Refused:
-        granted = self.gate.hello(hello)
-        if isinstance(granted, wire.Refused):
-            return granted
-        lease, is_champion = granted
+        lease = self.gate.hello(hello, time.monotonic_ns())
+        if isinstance(lease, wire.Refused):
+            return lease
         return wire.Welcome(
             strategy_id=self._strategy_id,
             agent_id=hello.agent_id,
-            role="champion" if is_champion else "shadow",
+            role=hello.role,
             epoch=self._publisher.epoch,
             lease=lease,
             market_source=self._publisher.source,
             market_epoch=self._publisher.epoch,
             market_seq=self._publisher.high.get(self._row_topic, 0),
             history=tuple(self._history[-_WELCOME_ROWS:]),
+            holder=self.gate.holder,
         )
 
     def _judge(self, corr: bytes, action: wire.Action) -> None:

@@ -5,9 +5,12 @@ nothing when it does; the count says it.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
+
+from grid import wire
 
 type Kind = Literal["first", "next", "duplicate", "gap", "new_epoch", "old_epoch"]
 
@@ -103,3 +106,53 @@ class StreamTracker:
         if missing == 0:
             return _NEXT
         return _DUPLICATE if missing < 0 else Verdict("gap", known[1] + 1, seq - 1)
+
+
+class InOrder:
+    """One stream handed on in order and without a hole: what comes early waits for the rest.
+
+    Attributes:
+        last: sequence of the last event that was handed on.
+        high: the greatest that is known to exist.
+
+    Args:
+        last: where to begin; the next event is one more.
+    """
+
+    def __init__(self, last: int) -> None:
+        self.last = self.high = last
+        self._early: dict[int, wire.Envelope] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many events have come early."""
+        return len(self._early)
+
+    @property
+    def missing(self) -> tuple[int, int] | None:
+        """The first range that is missing, both ends included."""
+        if self.last == self.high:
+            return None
+        return self.last + 1, min(self._early, default=self.high + 1) - 1
+
+    def heard(self, high: int) -> None:
+        """Take note that the stream has come to `high`."""
+        self.high = max(self.high, high)
+
+    def take(self, envelope: wire.Envelope) -> Sequence[wire.Envelope]:
+        """Take an event of the stream and return those whose turn has come."""
+        seq = envelope.seq
+        if seq <= self.last:
+            return ()
+        self.heard(seq)
+        if seq > self.last + 1:
+            self._early[seq] = envelope
+            return ()
+        self.last = seq
+        if not self._early:
+            return (envelope,)
+        ready = [envelope]
+        while (following := self._early.pop(self.last + 1, None)) is not None:
+            self.last += 1
+            ready.append(following)
+        return ready

@@ -12,6 +12,7 @@ from grid.errors import DataError
 from grid.home import Home
 from grid.lifecycle import ProcessSpec
 from grid.limits import Limits
+from grid.wire import Role
 
 Name = Annotated[
     str,
@@ -78,6 +79,7 @@ class NodeConfig(_Section, frozen=True):
         fallback: what is done when no action comes in time: `hold` keeps the position, `flatten`
             closes it.
         ttl_ms: time to answer a decision.
+        lease_ttl_ms: a standby takes over when the champion has not renewed its lease for so long.
         wait_for_agents_s: how long the first row waits for the agents.
         stop_at_end: the grid ends when the feed has no more.
         ring_mb: of its own events that are kept in memory for those who missed some.
@@ -87,6 +89,7 @@ class NodeConfig(_Section, frozen=True):
     checkpoint: Text
     fallback: Literal["hold", "flatten"] = "hold"
     ttl_ms: Positive = 1000.0
+    lease_ttl_ms: Annotated[float, msgspec.Meta(ge=300)] = 1500.0
     wait_for_agents_s: NonNegative = 30.0
     stop_at_end: bool = True
     ring_mb: Positive = 32.0
@@ -98,12 +101,13 @@ class AgentConfig(_Section, frozen=True):
     Attributes:
         id: unique in the grid.
         checkpoint: folder of a checkpoint, or a rule such as `baseline:flat`.
-        role: the champion's actions are traded, a shadow's are only recorded.
+        role: the champion's actions are traded, a standby's once the champion is gone, a shadow's
+            are only recorded.
     """
 
     id: Name
     checkpoint: Text
-    role: Literal["champion", "shadow"] = "shadow"
+    role: Role = "shadow"
 
 
 class GridConfig(_Section, frozen=True):

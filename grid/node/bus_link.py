@@ -243,26 +243,26 @@ class BusLink:
                     self._check_idle()
                 case wire.Action():
                     self._act(corr, request)
+                case wire.Renew():
+                    self._responder.reply(corr, self._renew(request))
                 case wire.Fetch() | wire.Tail():
                     self._responder.reply(corr, self.past.answer(request, time.monotonic()))
                 case wire.Halt() | wire.Resume() | wire.Flatten():
                     self._responder.reply(corr, self.guard.control(request))
 
     def _welcome(self, hello: wire.Hello) -> wire.Welcome | wire.Refused:
-        granted = self.gate.hello(hello)
-        if isinstance(granted, wire.Refused):
-            log.warning("agent %s refused: %s", hello.agent_id, granted.reason)
-            self.guard.refused(hello.agent_id, granted.reason, f"hello as {hello.role}")
-            return granted
-        lease, is_champion = granted
-        role: Literal["champion", "shadow"] = "champion" if is_champion else "shadow"
-        log.info("agent %s joined as %s, lease %d", hello.agent_id, role, lease)
+        lease = self.gate.hello(hello, time.monotonic_ns())
+        if isinstance(lease, wire.Refused):
+            log.warning("agent %s refused: %s", hello.agent_id, lease.reason)
+            self.guard.refused(hello.agent_id, lease.reason, f"hello as {hello.role}")
+            return lease
+        log.info("agent %s joined as %s, lease %d", hello.agent_id, hello.role, lease)
         self.publish(
             wire.Joined(
                 strategy_id=self.gate.strategy_id,
                 epoch=self.gate.epoch,
                 agent_id=hello.agent_id,
-                role=role,
+                role=hello.role,
                 lease=lease,
                 policy=hello.policy,
             )
@@ -270,14 +270,39 @@ class BusLink:
         return wire.Welcome(
             strategy_id=self.gate.strategy_id,
             agent_id=hello.agent_id,
-            role=role,
+            role=hello.role,
             epoch=self.gate.epoch,
             lease=lease,
             market_source=self._publisher.source,
             market_epoch=self._publisher.epoch,
             market_seq=self._publisher.high.get(self._row_topic, 0),
             history=tuple(self._recent),
+            holder=self.gate.holder,
+            ttl_ns=self.gate.lease_ttl_ns,
         )
+
+    def _renew(self, renew: wire.Renew) -> wire.Renewed:
+        now_ns = time.monotonic_ns()
+        before, lapsed_ns = self.gate.holder, self.gate.lapsed_ns(now_ns)
+        renewed = self.gate.renew(renew, now_ns)
+        if self.gate.holder != before:
+            self.publish(
+                wire.TookOver(
+                    strategy_id=self.gate.strategy_id,
+                    epoch=self.gate.epoch,
+                    agent_id=renew.agent_id,
+                    lease=renewed.lease,
+                    before=before,
+                    lapsed_ns=lapsed_ns,
+                )
+            )
+            log.warning(
+                "agent %s takes over from %s, whose lease lapsed %.3f s ago",
+                renew.agent_id,
+                before,
+                lapsed_ns / _NS_PER_S,
+            )
+        return renewed
 
     def _act(self, corr: bytes, action: wire.Action) -> None:
         received_ns = time.time_ns()

@@ -24,12 +24,14 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
         interval_ns: length of a bar, 0 for quotes.
         warmup: rows of history that agents need.
         champion: id of the agent that trades.
+        standbys: ids of those that take over when its lease lapses.
         agents: ids of all agents, the champion's among them.
         addresses: of the bus and the feed.
         epochs: folder of the epoch counters.
         halt: file of the halt in force: see `grid.halt`.
         audit: file of the audit log: see `grid.audit`.
         ttl_ns: time to answer a decision.
+        lease_ttl_ns: a lease lapses when it is not renewed for so long.
         fallback: what to do without an action.
         wait_for_agents_s: how long the first row waits for the agents.
         stop_at_end: end the process when the feed has ended.
@@ -47,12 +49,14 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
     interval_ns: int
     warmup: int
     champion: str
+    standbys: tuple[str, ...]
     agents: tuple[str, ...]
     addresses: Addresses
     epochs: Path
     halt: Path
     audit: Path
     ttl_ns: int
+    lease_ttl_ns: int
     fallback: Literal["hold", "flatten"] = "hold"
     wait_for_agents_s: float = 30.0
     stop_at_end: bool = True

@@ -1,7 +1,9 @@
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grid.streams import Gap, StreamTracker, Verdict
+from grid import wire
+from grid.streams import Gap, InOrder, StreamTracker, Verdict
 
 
 def test_stream_in_order_is_next_from_its_first_event() -> None:
@@ -93,3 +95,39 @@ def test_position_never_goes_back_whatever_arrives(events: list[tuple[int, int]]
         assert now is not None
         assert now >= before
         before = now
+
+
+def envelope(seq: int) -> wire.Envelope:
+    return wire.Envelope(1, "s", 1, seq, 0, msgspec.Raw(b""))
+
+
+def test_early_events_wait_for_what_is_missing_before_them() -> None:
+    stream = InOrder(3)
+    assert [e.seq for e in stream.take(envelope(4))] == [4]
+    assert stream.take(envelope(8)) == ()
+    assert stream.missing == (5, 7)
+    assert [e.seq for e in stream.take(envelope(5))] == [5]
+    assert stream.missing == (6, 7)
+    assert stream.take(envelope(7)) == ()
+    assert stream.missing == (6, 6)
+    assert [e.seq for e in stream.take(envelope(6))] == [6, 7, 8]
+    assert (stream.missing, stream.waiting, stream.last) == (None, 0, 8)
+
+
+def test_end_of_a_stream_that_is_heard_of_is_missing() -> None:
+    stream = InOrder(3)
+    stream.heard(5)
+    assert stream.missing == (4, 5)
+    assert stream.take(envelope(2)) == ()
+    assert [e.seq for e in stream.take(envelope(4))] == [4]
+    assert stream.missing == (5, 5)
+
+
+@given(st.permutations(range(1, 13)), st.integers(0, 5))
+def test_events_are_handed_on_in_order_and_once_however_they_come(
+    order: list[int], twice: int
+) -> None:
+    stream = InOrder(0)
+    came = [e.seq for seq in [*order, *order[:twice]] for e in stream.take(envelope(seq))]
+    assert came == [*range(1, 13)]
+    assert stream.missing is None
