@@ -112,6 +112,12 @@ def test_honest_env_passes_and_much_was_compared(kind, every, reward):
     assert "with 8 altered futures" in render(report)
 
 
+@pytest.mark.parametrize("kind", MARKETS)
+def test_honest_env_whose_fills_depend_on_chance_passes(kind):
+    venue = Venue(latency_ms=500, slippage_prob=0.5, depth_qty=3_000.0)
+    assert caught(subject(kind, venue=venue)) == ([], "")
+
+
 def test_honest_env_with_continuous_targets_passes():
     target = TargetRule(max_qty=10_000.0, kind="continuous")
     assert caught(subject(target=target)) == ([], "")
@@ -221,10 +227,11 @@ def test_fill_at_the_price_just_shown_is_caught(kind):
 
 
 @pytest.mark.parametrize("kind", MARKETS)
-def test_venue_without_latency_is_caught(kind):
-    what, said = caught(subject(kind, venue=Venue(latency_ms=0)))
+def test_engine_that_fills_at_once_is_caught(kind, monkeypatch):
+    monkeypatch.setattr("envs.engine.StaticLatencyModel", lambda _: None)
+    what, said = caught(subject(kind))
     assert what == ["fill time", "fill price"]
-    assert "expected a fill later than its decision" in said
+    assert "expected a fill later than its decision, by 500 ms or more, found 0 ms" in said
     assert "of a quote that was on view at the decision" in said
 
 
