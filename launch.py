@@ -277,8 +277,15 @@ def _record(args: Args) -> None:
     from grid.epoch import next_epoch
 
     config, name, life = _child(args, "recorder")
-    epoch = next_epoch(args.home.epochs, name)
-    recorder.run(config.bus, life, args.home.sessions, label=config.name, epoch=epoch, name=name)
+    recorder.run(
+        config.bus,
+        life,
+        args.home.sessions,
+        label=config.name,
+        epoch=next_epoch(args.home.epochs, name),
+        name=name,
+        history_bytes=round(config.recorder.history_mb * 1e6),
+    )
 
 
 @_command("feed", "one process of a grid: plays a dataset", "--config configs/grid.toml", *_CHILD)

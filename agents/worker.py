@@ -14,6 +14,7 @@ import msgspec
 from agents.seat import Seat
 from grid import wire
 from grid.bus import (
+    BROKER_TIMEOUT_S,
     Addresses,
     Publisher,
     Requester,
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 
 _BEAT_NS: Final = 500_000_000
 _IDLE_S: Final = 0.1
-_FLOW_TIMEOUT_S: Final = 20.0
 _BURST: Final = 256  # events taken before the clock is looked at again
 
 
@@ -45,11 +45,14 @@ def run(seat: Seat, name: str, addresses: Addresses, epochs: Path, life: Lifelin
     publisher = Publisher(
         context, addresses.events_in, name, next_epoch(epochs, name), role=f"agent {seat.role}"
     )
-    wait_until_flowing(context, addresses, publisher, _FLOW_TIMEOUT_S)
     topics = [f"{seat.row_topic}\0", f"{seat.decision_topic}\0"]
     subscriber = Subscriber(context, addresses.events_out, topics)
     requester = Requester(context, addresses.requests)
     try:
+        if not wait_until_flowing(
+            context, addresses, publisher, BROKER_TIMEOUT_S, lambda: life.stopping
+        ):
+            return
         life.ready()
         _serve(seat, publisher, subscriber, requester, life)
         publisher.heartbeat("stopped", _counters(seat, subscriber, requester))

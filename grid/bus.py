@@ -4,9 +4,10 @@ Sockets belong to the thread that made them. Nothing here blocks longer than it 
 queue has a bound, and what is dropped is counted. Law: docs/protocol.md.
 """
 
+import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import zmq
@@ -27,8 +28,10 @@ from grid.sockets import (
 )
 
 __all__ = [
+    "BROKER_TIMEOUT_S",
     "EVENTS_HWM",
     "REQUESTS_HWM",
+    "SAY_S",
     "Addresses",
     "Publisher",
     "Requester",
@@ -43,8 +46,12 @@ __all__ = [
     "wait_until_flowing",
 ]
 
+log = logging.getLogger(__name__)
+
 EVENTS_HWM: Final = 100_000  # about 20 MB of small events; 10 s at 10,000 events/s
 RETRY_S: Final = 0.05
+BROKER_TIMEOUT_S: Final = 300.0  # a process that was started before the broker waits so long
+SAY_S: Final = 5.0  # between two lines of the log that say what is waited for
 
 
 class Publisher:
@@ -236,23 +243,35 @@ def wait_until_flowing(
     addresses: Addresses,
     publisher: Publisher,
     timeout_s: float,
-) -> None:
+    stopping: Callable[[], bool] = lambda: False,
+) -> bool:
     """Publish heartbeats until one comes back through the broker: no event after it is lost.
+
+    Returns:
+        Whether one came back; False when `stopping` said so before.
 
     Raises:
         BusError: none came back within `timeout_s`.
     """
     subscriber = Subscriber(context, addresses.events_out, [f"sys.{publisher.source}"])
-    deadline = time.monotonic() + timeout_s
+    now_s = time.monotonic()
+    deadline_s = now_s + timeout_s
+    said_s = now_s - SAY_S + 1.0
     try:
-        while time.monotonic() < deadline:
+        while now_s < deadline_s and not stopping():
             publisher.heartbeat("starting")
             while (event := subscriber.recv(RETRY_S)) is not None:
                 envelope = event[1]
                 if (envelope.source, envelope.epoch) == (publisher.source, publisher.epoch):
-                    return
+                    return True
+            now_s = time.monotonic()
+            if now_s - said_s >= SAY_S:
+                said_s = now_s
+                log.info("waiting for a broker at %s", addresses.events_in)
     finally:
         subscriber.close()
+    if stopping():
+        return False
     raise BusError(
         f"{addresses.events_in}: no event came back through the broker within {timeout_s:g} s;"
         f" is it running?"

@@ -24,7 +24,15 @@ import zmq
 
 from grid import wire
 from grid.bookmark import Bookmark
-from grid.bus import Addresses, Publisher, new_context, new_socket, wait, wait_until_flowing
+from grid.bus import (
+    BROKER_TIMEOUT_S,
+    Addresses,
+    Publisher,
+    new_context,
+    new_socket,
+    wait,
+    wait_until_flowing,
+)
 from grid.dataset import Dataset, to_iso, to_ns
 from grid.errors import BusError, DataError, ProtocolError
 from grid.playhead import Playhead
@@ -38,7 +46,6 @@ log = logging.getLogger(__name__)
 BEAT_S: Final = 0.5
 BURST: Final = 256  # events sent before the node is listened to again
 QUEUE: Final = 100_000  # messages to the node that may wait here
-START_TIMEOUT_S: Final = 30.0
 
 
 def rows(config: FeedConfig, dataset: Dataset) -> tuple[int, int]:
@@ -97,7 +104,10 @@ def run(
         stack.callback(context.destroy, linger=0)
         publisher = Publisher(context, addresses.events_in, name, epoch, role="feed")
         stack.callback(publisher.close)
-        wait_until_flowing(context, addresses, publisher, START_TIMEOUT_S)
+        if not wait_until_flowing(
+            context, addresses, publisher, BROKER_TIMEOUT_S, lambda: life.stopping
+        ):
+            return
         kept = stack.enter_context(contextlib.closing(Bookmark(bookmark)))
         desk = Desk(_router(context, addresses.feed, stack), tape, playhead, kept)
         ends = (to_iso(int(dataset.columns["ts_event"][i])) for i in (first, last - 1))

@@ -14,6 +14,8 @@ import msgspec
 
 from grid import session, wire
 from grid.bus import (
+    BROKER_TIMEOUT_S,
+    SAY_S,
     Addresses,
     Publisher,
     Requester,
@@ -41,8 +43,6 @@ TURN_S: Final = 0.05  # the longest wait of the loop: the writer may want someth
 ASK_S: Final = 0.1  # until what is wanted is asked for again
 BEAT_S: Final = 0.5
 STUCK_S: Final = 10.0  # a disk may take this long before the supervisor hears of it
-START_TIMEOUT_S: Final = 300.0
-SAY_S: Final = 5.0  # between two lines that say what is waited for
 HISTORY_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -74,7 +74,7 @@ def run(
         versions: package -> version, for the manifest.
 
     Raises:
-        BusError: no heartbeat of a broker within `START_TIMEOUT_S`.
+        BusError: no heartbeat of a broker within `BROKER_TIMEOUT_S`.
         SessionError: the disk refused.
     """
     started_ns = time.time_ns()
@@ -147,8 +147,9 @@ class _Desk:
         """Record until `life.stopping`."""
         waiter = Waiter((self._subscriber, self._responder, life.wake_fd))
         ready = flood = False
-        now_s = next_beat_s = said_s = time.monotonic()
-        deadline_s = now_s + START_TIMEOUT_S
+        now_s = next_beat_s = time.monotonic()
+        said_s = now_s - SAY_S + 1.0
+        deadline_s = now_s + BROKER_TIMEOUT_S
         while not life.stopping:
             waiter.wait(min(TURN_S, max(0.0, next_beat_s - now_s)))
             if ready and not flood and readable(self._subscriber.socket):
@@ -166,7 +167,7 @@ class _Desk:
                 self._beat(life, now_s)
                 if not ready and now_s > deadline_s:
                     raise BusError(
-                        f"{self._address}: no heartbeat of a broker within {START_TIMEOUT_S:g} s"
+                        f"{self._address}: no heartbeat of a broker within {BROKER_TIMEOUT_S:g} s"
                     )
                 if not ready and now_s - said_s > SAY_S:
                     said_s = now_s

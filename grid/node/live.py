@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 import uvloop
+import zmq
 from nautilus_trader.adapters.sandbox import (
     SandboxExecutionClientConfig,
     SandboxExecutionClientFactory,
@@ -30,7 +31,13 @@ from nautilus_trader.model import Venue as EngineVenue
 
 from grid import wire
 from grid.audit import Audit
-from grid.bus import Publisher, Responder, new_context, wait_until_flowing
+from grid.bus import (
+    BROKER_TIMEOUT_S,
+    Publisher,
+    Responder,
+    new_context,
+    wait_until_flowing,
+)
 from grid.epoch import next_epoch
 from grid.errors import EngineError
 from grid.history import history_of
@@ -48,7 +55,6 @@ log = logging.getLogger(__name__)
 _PULSE_S: Final = 0.5
 _ANNOUNCE_BEATS: Final = 10
 _WINDOW: Final = 256  # events under way when the feed does not wait for decisions
-_FLOW_TIMEOUT_S: Final = 20.0
 
 
 def run(setup: NodeSetup, life: Lifeline) -> None:
@@ -58,24 +64,38 @@ def run(setup: NodeSetup, life: Lifeline) -> None:
         BusError: the broker does not answer.
         EngineError: a callback of the strategy failed, or the engine did.
     """
-    uvloop.run(_Node(setup, life).run())
+    context = new_context()
+    publisher = Publisher(
+        context,
+        setup.addresses.events_in,
+        setup.name,
+        next_epoch(setup.epochs, setup.name),
+        role="node",
+        ring_bytes=setup.ring_bytes,
+    )
+    try:
+        if wait_until_flowing(
+            context, setup.addresses, publisher, BROKER_TIMEOUT_S, lambda: life.stopping
+        ):
+            uvloop.run(_Node(setup, life, context, publisher).run())
+    finally:
+        publisher.close()
+        context.destroy(linger=500)
 
 
 class _Node:
-    def __init__(self, setup: NodeSetup, life: Lifeline) -> None:
+    def __init__(
+        self,
+        setup: NodeSetup,
+        life: Lifeline,
+        context: zmq.Context[zmq.Socket[bytes]],
+        publisher: Publisher,
+    ) -> None:
         self._setup = setup
         self._life = life
-        self._context = new_context()
-        epoch = next_epoch(setup.epochs, setup.name)
-        self._publisher = Publisher(
-            self._context,
-            setup.addresses.events_in,
-            setup.name,
-            epoch,
-            role="node",
-            ring_bytes=setup.ring_bytes,
-        )
-        wait_until_flowing(self._context, setup.addresses, self._publisher, _FLOW_TIMEOUT_S)
+        self._context = context
+        self._publisher = publisher
+        epoch = publisher.epoch
         self._responder = Responder(self._context, setup.addresses.strategies)
         self._gate = Gate(
             setup.strategy_id,
@@ -146,8 +166,6 @@ class _Node:
             self._publisher.heartbeat("stopped", self._counters())
             self._guard.audit.close()
             self._responder.close()
-            self._publisher.close()
-            self._context.destroy(linger=500)
         if self._error is not None:
             error = self._error
             raise EngineError(f"the strategy failed: {type(error).__name__}: {error}") from error
