@@ -3,140 +3,126 @@
 The vector env resets an env by itself when its episode ends, as stable-baselines3 expects.
 """
 
-import contextlib
-import ctypes
-import multiprocessing
-import signal
-import traceback
-from collections.abc import Iterator
-from functools import partial
-from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import Connection
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
+from stable_baselines3.common.vec_env.base_vec_env import (
+    VecEnvIndices,
+    VecEnvObs,
+    VecEnvStepReturn,
+)
 
-from envs.trading import TradingEnv
-from grid.dataset import Dataset
-from grid.errors import ProcessDied
-from grid.spec import Spec
-from grid.venue import Venue
-
-_ANSWER_S: Final = 120.0  # a reset or step takes milliseconds; the first one imports the engine
-_END_S: Final = 5.0
-_PR_SET_PDEATHSIG: Final = 1
-
-
-class EnvRecipe(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a process needs to build its env; see `envs.trading.TradingEnv`."""
-
-    dataset: Path
-    spec: Spec
-    venue: Venue
-    rows: tuple[int, int]
-    steps: int
-    reward: str
-    reward_scale: float
-
-    def make(self) -> TradingEnv:
-        """Return the env."""
-        return TradingEnv(
-            Dataset.open(self.dataset),
-            self.spec,
-            self.venue,
-            rows=self.rows,
-            steps=self.steps,
-            reward=self.reward,
-            reward_scale=self.reward_scale,
-        )
+from envs import layout
+from envs.recipe import Recipe, path_of
+from envs.shared import TIMEOUT_S, SharedEnvs
+from envs.trading_recipe import EnvRecipe
+from envs.vector import seeds_of
 
 
-class _Line:
-    """The trainer's end of a pipe to an env's process, on which silence and death are errors."""
+class SharedVecEnv(VecEnv):
+    """Envs that step at the same time, in shared memory; see `envs.shared.SharedEnvs`.
 
-    def __init__(self, index: int, pipe: Connection) -> None:
-        self._index = index
-        self._pipe = pipe
-        self.close = pipe.close
+    Where an episode ends in a step, the observation is the first of the next one; `infos` holds
+    `terminal_observation`, and always `TimeLimit.truncated`. `seed(s)` gives env i the seed
+    `envs.vector.seed_of(s, i)`. After an error from an env, `reset` before the next step.
 
-    def send(self, message: Any) -> None:
-        with _deaths(self._index):
-            self._pipe.send(message)
-
-    def recv(self) -> Any:
-        with _deaths(self._index):
-            if self._pipe.poll(_ANSWER_S):
-                return self._pipe.recv()
-        raise ProcessDied(f"env {self._index}: no answer within {_ANSWER_S:g} s")
-
-
-class ProcessVecEnv(SubprocVecEnv):
-    """An env a process; a process that dies or hangs is an error, and none outlives its owner.
+    Args:
+        recipes: one an env, all with the same spaces.
+        timeout_s: for whatever an env is asked, once it is made.
 
     Raises:
-        ProcessDied: from any call, if an env's process ends or stays silent.
+        ConfigError: the recipes do not fit together or cannot be imported.
+        ProcessDied: from any call, if a worker ended or stayed silent for `timeout_s`.
+        EnvError: from any call, if an env raised an exception; one of ours is raised as it was.
     """
 
-    def __init__(self, recipe: EnvRecipe, n_envs: int) -> None:
-        # forking is safe only from a process that has imported the engine and never run it
-        multiprocessing.set_forkserver_preload([__name__])
-        _start_fork_server()
-        with _deaths(0):
-            super().__init__([partial(_in_child, recipe)] * n_envs, start_method="forkserver")
-        self.remotes: Any = tuple(_Line(i, pipe) for i, pipe in enumerate(self.remotes))
+    def __init__(self, recipes: Sequence[Recipe], *, timeout_s: float = TIMEOUT_S) -> None:
+        self.envs = SharedEnvs(recipes, timeout_s=timeout_s)
+        super().__init__(self.envs.n, self.envs.obs_space, self.envs.action_space)
+
+    def reset(self) -> VecEnvObs:
+        """Start an episode in every env, with the seeds and options that were set."""
+        self.reset_infos = self.envs.reset(self._seeds, [o or None for o in self._options])
+        self._reset_seeds()
+        self._reset_options()
+        return self._obs()
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Let the envs begin a step."""
+        self.envs.begin(actions)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Return observations, rewards (float64), dones and infos once all have taken it."""
+        infos, first = self.envs.end()
+        arrays = self.envs.arrays
+        dones = np.zeros(self.num_envs, dtype=np.bool_)
+        for info in infos:
+            info["TimeLimit.truncated"] = False
+        for i, info in first.items():
+            terminated, truncated = arrays.ends[i]
+            dones[i] = True
+            infos[i]["TimeLimit.truncated"] = bool(truncated and not terminated)
+            infos[i]["terminal_observation"] = layout.get(arrays.last_obs, i)
+            self.reset_infos[i] = info
+        return self._obs(), arrays.rewards.copy(), dones, infos
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Set the seeds of the next reset, random ones for None."""
+        if seed is None:
+            seed = int(np.random.SeedSequence().generate_state(1)[0])
+        self._seeds = seeds_of(seed, self.num_envs)
+        return self._seeds
 
     def close(self) -> None:
-        """End the processes; one that does not go is killed."""
-        if self.closed:
-            return
-        self.closed = True
-        for remote in self.remotes:
-            with contextlib.suppress(ProcessDied):
-                remote.send(("close", None))
-        for process in self.processes:
-            process.join(_END_S)
-            if process.is_alive():
-                process.kill()
-                process.join(_END_S)
-        for remote in self.remotes:
-            remote.close()
-        # else the fork server, with torch in it, stays for as long as this process
-        forkserver._forkserver._stop()  # type: ignore[attr-defined]
-        resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
+        """End the workers; harmless when closed already."""
+        self.envs.close()
 
+    def has_attr(self, attr_name: str) -> bool:
+        """Say whether every env has an attribute."""
+        return all(self.envs.call("has", attr_name))
 
-def _start_fork_server() -> None:
-    # Ctrl-C reaches the whole terminal, and while it imports the server would show a traceback:
-    # it inherits a mask without SIGINT, and ignores it from then on
-    resource_tracker.ensure_running()  # the server would start it, and that lifts the mask
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Return an attribute of envs; it must be plain data."""
+        return self.envs.call("get", attr_name, envs=self._which(indices))
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute of envs to plain data."""
+        self.envs.call("set", attr_name, value, envs=self._which(indices))
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
+    ) -> list[Any]:
+        """Call a method of envs; what goes and comes must be plain data."""
+        which = self._which(indices)
+        return self.envs.call("use", method_name, *method_args, envs=which, **kwargs)
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: Any = None
+    ) -> list[bool]:
+        """Say of envs whether a wrapper of that class is around them."""
+        return self.envs.call("wrapped", path_of(wrapper_class), envs=self._which(indices))
+
+    def get_images(self) -> list[Any]:
+        """Return a frame of each env."""
+        return self.envs.call("use", "render")
+
+    def _obs(self) -> VecEnvObs:
+        obs: VecEnvObs = layout.get_all(self.envs.arrays.obs)
+        return obs
+
+    def _which(self, indices: VecEnvIndices) -> list[int]:
+        return [int(i) for i in self._get_indices(indices)]
 
 
 def make_vec(recipe: EnvRecipe, n_envs: int) -> VecEnv:
     """Return `n_envs` envs that count their episodes; close it when done."""
-    envs: VecEnv = DummyVecEnv([recipe.make]) if n_envs == 1 else ProcessVecEnv(recipe, n_envs)
+    single = n_envs == 1
+    envs: VecEnv = DummyVecEnv([recipe.make]) if single else SharedVecEnv([recipe] * n_envs)
     return VecMonitor(envs)
 
 
-def _in_child(recipe: EnvRecipe) -> TradingEnv:
-    # its parent is the fork server, which goes when the trainer goes, however that ends
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # Ctrl-C reaches the whole terminal: the trainer alone decides what it means
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return recipe.make()
-
-
-@contextlib.contextmanager
-def _deaths(index: int) -> Iterator[None]:
-    try:
-        yield
-    except (EOFError, OSError) as e:
-        # CPython 3.12 crashes when its garbage collector meets the buffer that a failed send holds
-        traceback.clear_frames(e.__traceback__)
-        raise ProcessDied(f"env {index}: its process ended; its own error is above") from e
+__all__: Final = ["EnvRecipe", "SharedVecEnv", "make_vec"]

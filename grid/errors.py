@@ -57,5 +57,9 @@ class EngineError(ArgonautError):
     """The trading engine failed inside a run."""
 
 
+class EnvError(ArgonautError):
+    """An env in a process of its own raised an exception that is none of these."""
+
+
 class ParityError(ArgonautError):
     """Two runs that must be equal are not."""

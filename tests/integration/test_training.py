@@ -99,9 +99,7 @@ def test_training_env_process_killed_ends_the_run_and_every_other_process(home: 
     try:
         envs.seed(0)
         envs.reset()
-        workers = [p for p in psutil.Process().children(recursive=True) if p.cmdline()]
-        pids = {p.pid for p in envs.unwrapped.processes}  # type: ignore[attr-defined]
-        victim = next(p for p in workers if p.pid in pids)
+        victim = psutil.Process(envs.unwrapped.envs.workers.pids[1])  # type: ignore[attr-defined]
         victim.kill()
         psutil.wait_procs([victim], timeout=10)
         with pytest.raises(ProcessDied, match="process ended"):
