@@ -58,7 +58,6 @@ def evaluate(
         EngineError: the engine failed, or its account and ours disagree.
     """
     policy = OnnxPolicy(Checkpoint.open(checkpoint))
-    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is better known before
     manifest = policy.checkpoint.manifest
     dataset = Dataset.find(home.datasets, manifest.data.name)
     if dataset.manifest.fingerprint != manifest.data.fingerprint:
@@ -72,6 +71,7 @@ def evaluate(
         keep_history=True,
     )  # fmt: skip
     try:
+        out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is better known before
         tracks, notes, reports = _run_all(env, policy, seed, progress)
     finally:
         env.close()
