@@ -28,8 +28,10 @@ _COUNTED: Final = ("num_timesteps", "_n_updates", "_n_calls", "_episode_num", "e
 _REPLAYED: Final = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
-def build(config: c.RunConfig, envs: VecEnv, seed: int) -> BaseAlgorithm:
-    """Return a fresh model on `envs`, which it seeds.
+def build(
+    config: c.RunConfig, envs: VecEnv, seed: int, policy_kwargs: dict[str, Any] | None = None
+) -> BaseAlgorithm:
+    """Return a fresh model on `envs`, which it seeds; `policy_kwargs` come on top of the config's.
 
     Raises:
         ConfigError: the device is not there.
@@ -43,7 +45,7 @@ def build(config: c.RunConfig, envs: VecEnv, seed: int) -> BaseAlgorithm:
         "learning_rate": algo.learning_rate,
         "gamma": algo.gamma,
         "batch_size": algo.batch_size,
-        "policy_kwargs": {"net_arch": list(algo.net)},
+        "policy_kwargs": {"net_arch": list(algo.net), **(policy_kwargs or {})},
         "seed": seed,
         "device": device(config.run.device),
     }

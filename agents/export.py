@@ -51,7 +51,7 @@ def to_onnx(model: BaseAlgorithm) -> bytes:
                 )
         name = out
     nodes[-1].output[0] = "outputs"
-    size, width = int(model.observation_space.shape[0]), _width(weights)  # type: ignore[index]
+    size, width = int(weights[0].dims[1]), _width(weights)
     graph = helper.make_graph(
         nodes,
         "policy",
@@ -87,10 +87,11 @@ def golden(model: BaseAlgorithm, network: bytes, rows: int = GOLDEN_ROWS) -> dic
     Raises:
         CheckpointError: network and model differ by more than rounding.
     """
-    space: Any = model.observation_space
-    drawn = np.random.default_rng(0).standard_normal((rows, *space.shape))
-    obs = np.clip(drawn, space.low, space.high).astype(np.float32)
     session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
+    size = session.get_inputs()[0].shape[1]  # of the window, whatever the envs send
+    bound = float(model.observation_space.high[-1])  # type: ignore[attr-defined]
+    drawn = np.random.default_rng(0).standard_normal((rows, size))
+    obs = np.clip(drawn, -bound, bound).astype(np.float32)
     outputs = np.concatenate([session.run(None, {"obs": row[None]})[0] for row in obs])
     layers = nn.Sequential(*acting_layers(model))
     with torch.no_grad():

@@ -5,6 +5,8 @@ between processes or to the device, and the window is gathered where the network
 are those of the plain observation.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -51,7 +53,7 @@ def feature_matrix(dataset: Dataset, spec: Spec) -> torch.Tensor:
     return torch.from_numpy(Pipeline(spec).matrix(columns))
 
 
-def extractor(dataset: Dataset, spec: Spec) -> dict[str, object]:
+def extractor(dataset: Dataset, spec: Spec) -> dict[str, Any]:
     """Return the `policy_kwargs` of stable-baselines3 that gather windows of `dataset`."""
     return {
         "features_extractor_class": WindowGather,

@@ -24,10 +24,12 @@ from tqdm import tqdm
 from agents import algorithms, plan, provenance
 from agents.checkpoint import Checkpoint, Manifest
 from agents.config import PPO, RunConfig, algo_name
+from agents.gather import extractor
 from agents.progress import Bar, Scalars
 from agents.run import Run
 from agents.vec import make_vec
 from grid.config import dump
+from grid.dataset import Dataset
 from grid.errors import CheckpointError
 from grid.home import Home
 
@@ -69,6 +71,9 @@ def train(
         _threads()
         start = latest.manifest.steps if latest else 0
         template = _manifest(config, planned)
+        gathering: dict[str, Any] = {}
+        if config.env.by_reference:
+            gathering = extractor(Dataset.open(planned.recipe.dataset), planned.spec)
         with (
             closing(make_vec(planned.recipe, config.run.n_envs)) as envs,
             closing(Scalars(run.tb, run.progress, start)) as scalars,
@@ -82,7 +87,7 @@ def train(
             ) as bar,
         ):
             while latest is None or latest.manifest.steps < total:
-                latest = _segment(config, template, envs, run, latest, scalars, bar)
+                latest = _segment(config, template, envs, run, latest, scalars, bar, gathering)
         del envs
         return latest.path
 
@@ -100,9 +105,10 @@ def _segment(
     latest: Checkpoint | None,
     scalars: Scalars,
     bar: "tqdm[Any]",
+    policy_kwargs: dict[str, Any],
 ) -> Checkpoint:
     segment = latest.manifest.segment if latest else 0
-    model = algorithms.build(config, envs, seed_of(config.seed, segment))
+    model = algorithms.build(config, envs, seed_of(config.seed, segment), policy_kwargs)
     if latest is not None:
         algorithms.restore(model, latest)
     model.set_logger(Logger(None, [scalars]))

@@ -1,7 +1,7 @@
 """A `TradingEnv` as plain data."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from envs.engine import EnvFill
 from envs.recipe import Recipe
@@ -16,6 +16,7 @@ class EnvRecipe(Recipe, frozen=True, kw_only=True):
 
     Attributes:
         dataset: its folder.
+        observation: `window`, or `index` for policies that gather the window themselves.
     """
 
     dataset: Path
@@ -25,6 +26,7 @@ class EnvRecipe(Recipe, frozen=True, kw_only=True):
     steps: int
     reward: str
     reward_scale: float
+    observation: Literal["window", "index"] = "window"
 
     def make(self) -> TradingEnv:
         """Return the env."""
@@ -36,6 +38,7 @@ class EnvRecipe(Recipe, frozen=True, kw_only=True):
             steps=self.steps,
             reward=self.reward,
             reward_scale=self.reward_scale,
+            observation=self.observation,
         )
 
     def info_types(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from agents.config import RunConfig
 from agents.policy import load_policy
 from agents.training import train
 from agents.vec import make_vec
-from grid.config import dump
+from grid.config import convert, dump
 from grid.dataset import Dataset
 from grid.errors import CheckpointError, ConfigError, DataError, ProcessDied
 from grid.home import Home
@@ -203,3 +203,16 @@ def test_exported_network_agrees_with_the_model_it_came_from(home: Home) -> None
     levels = policy.spec.target.levels
     acts = [policy.act(row) for row in checkpoint.tensors("golden.safetensors")["obs"]]
     assert acts == [levels[i] for i in logits.argmax(axis=1)]
+
+
+@pytest.mark.parametrize("algo", ["ppo", "sac"])
+def test_training_by_reference_gives_the_same_network(tmp_path: Path, algo: str) -> None:
+    home = runs.home_with_data(tmp_path / "home")
+    tree = runs.run_tree(home, algo, total_steps=256)
+    plain = train(convert(tree, RunConfig, "test"), home, progress=False)
+    tree["env"]["by_reference"] = True
+    tree["name"] = "by-reference"
+    gathered = train(convert(tree, RunConfig, "test"), home, progress=False)
+    both = [Checkpoint.open(folder) for folder in (plain, gathered)]
+    assert both[0].read(ONNX) == both[1].read(ONNX)
+    assert both[0].read(WEIGHTS) == both[1].read(WEIGHTS)
