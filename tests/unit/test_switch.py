@@ -30,6 +30,22 @@ def test_request_goes_to_the_strategy_that_it_names_with_the_agent_as_correlatio
     assert sent == ("strategies", [b"node1", b"agent", payload])
 
 
+def test_request_for_history_goes_to_whoever_keeps_it() -> None:
+    switch = Switch()
+    register(switch, b"recorder", "history", 1)
+    register(switch, b"node1", "history.node", 1)
+    for at, where in (("history", b"recorder"), ("history.node", b"node1")):
+        payload = wire.encode(wire.Fetch(at, "alpha", "node", 1, "md.X.SIM.bar", 3, 4))
+        assert switch.from_agent([b"a", b"", payload], 1.0) == (
+            "strategies",
+            [where, b"a", payload],
+        )
+    reply = answer(switch, wire.encode(wire.Tail("history.feed", "alpha", "t", 1)), 1.0)
+    assert isinstance(reply, wire.Refused)
+    assert reply.retry
+    assert "'history.feed' is not known" in reply.reason
+
+
 def test_reply_goes_back_to_the_agent_in_the_envelope_of_a_req_socket() -> None:
     sent = Switch().from_strategy([b"node1", b"agent", b"reply"], 0.0)
     assert sent == ("agents", [b"agent", b"", b"reply"])
