@@ -64,6 +64,7 @@ def make(config: RunConfig, home: Home) -> Plan:
         steps=env.steps,
         reward=env.reward,
         reward_scale=scale,
+        observation="index" if env.by_reference else "window",
     )
     recipe.make().close()  # a mistake shows here in one sentence, not in a child's traceback
     data = DataRef(

@@ -89,6 +89,18 @@ def test_help_ends_with_an_example(command):
     assert "--home FOLDER" in said
 
 
+def test_installed_script_is_the_checkouts_own(tmp_path):
+    script = Path(sys.executable).with_name("argonaut")
+    done = subprocess.run([script, "data", "list"], cwd=tmp_path, capture_output=True, text=True,
+                          timeout=60, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "no dataset" in done.stdout
+    where = "import launch; print(launch.__file__)"
+    found = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, capture_output=True,
+                           text=True, timeout=60, check=True)  # fmt: skip
+    assert Path(found.stdout.strip()) == LAUNCH
+
+
 @pytest.mark.parametrize("group", ["", "data", "check", "sessions"])
 def test_help_of_a_group_lists_its_commands(group):
     said = did(run(*group.split(), "--help"))
