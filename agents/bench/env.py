@@ -2,6 +2,12 @@
 
 Both run in this process, one after the other in every round, on the same synthetic bars and the
 quotes of their opens. The env computes nothing less than in training: features, account, reward.
+
+    hold, act10, act1   nothing, a change of target every 10 steps, one at every step
+    reset               an episode of a day, beside the bare engine's reset and reload
+    long_act10          steps/s of the last tenth of a million steps, beside the first tenth
+    long_reset          the same of 10,000 resets
+    memory              resident memory after all of that, beside the memory before it
 """
 
 import statistics
@@ -11,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 from nautilus_trader.model import BarType
 from nautilus_trader.trading import Strategy, StrategyConfig
 
@@ -21,12 +28,15 @@ from envs.synthetic import INSTRUMENT, signal
 from envs.trading import TradingEnv
 from grid.dataset import Dataset, Manifest, Quality
 from grid.node.links import LocalLink
-from grid.spec import TargetRule
+from grid.spec import Spec, TargetRule
 from grid.venue import Venue
 
 ROUNDS: Final = 5
 BARS: Final = 40_000
 EPISODE: Final = 1_440  # a day of minutes
+LONG_STEPS: Final = 1_000_000
+LONG_RESETS: Final = 10_000
+SHORT_EPISODE: Final = 120
 FEATURES: Final = (
     "log_return:1", "log_return:10", "momentum:60", "zscore:60", "rsi:14", "volatility:30",
     "bar_range", "bar_body", "log_volume", "hour_sin", "hour_cos",
@@ -45,7 +55,7 @@ class _Empty(Strategy):
 
 
 def run() -> list[Row]:
-    """Measure; takes about ten seconds."""
+    """Measure; takes about forty seconds."""
     dataset = _dataset()
     rule = TargetRule(max_qty=100.0)
     spec = fit(dataset, (0, BARS), features=FEATURES, window=16, target=rule)
@@ -71,6 +81,8 @@ def run() -> list[Row]:
         note("hold", steps / _timed(partial(_hold, env, steps)))
         env.reset()
         note("act10", steps / _timed(partial(_act10, env, steps)))
+        env.reset()
+        note("act1", steps / 10 / _timed(partial(_act1, env, steps // 10)))
         env.close()
         short = TradingEnv(dataset, spec, venue, steps=EPISODE)
         short.reset(seed=0)
@@ -80,8 +92,46 @@ def run() -> list[Row]:
     return [
         Row.of("hold", value["hold"], "steps/s", value["bare"]),
         Row.of("act10", value["act10"], "steps/s", value["bare"]),
+        Row.of("act1", value["act1"], "steps/s", value["bare"]),
         Row.of("reset", value["reset"], "resets/s", value["bare_reset"]),
+        *_endurance(dataset, spec, venue),
     ]
+
+
+def _endurance(dataset: Dataset, spec: Spec, venue: Venue) -> list[Row]:
+    env = TradingEnv(dataset, spec, venue)
+    env.reset()
+    before_mb = _resident_mb()
+    steps = BARS - env.pipeline.warmup - 1
+    stepping = []
+    for _ in range(-(-LONG_STEPS // steps)):
+        env.reset()
+        stepping.append(steps / _timed(partial(_act10, env, steps)))
+    env.close()
+    short = TradingEnv(dataset, spec, venue, steps=SHORT_EPISODE)
+    short.reset(seed=0)
+    resetting = [
+        LONG_RESETS / 10 / _timed(partial(_resets, short, LONG_RESETS // 10)) for _ in range(10)
+    ]
+    after_mb = _resident_mb()
+    short.close()
+    tenth = max(1, len(stepping) // 10)
+    return [
+        Row.of("long_act10", statistics.median(stepping[-tenth:]), "steps/s",
+               statistics.median(stepping[:tenth])),
+        Row.of("long_reset", resetting[-1], "resets/s", resetting[0]),
+        Row.of("memory", after_mb, "MB", before_mb),
+    ]  # fmt: skip
+
+
+def _resident_mb() -> float:
+    return psutil.Process().memory_info().rss / 1e6
+
+
+def _resets(env: TradingEnv, n: int) -> None:
+    for _ in range(n):
+        env.reset()
+        env.step(2)
 
 
 def _hold(env: TradingEnv, steps: int) -> None:
@@ -96,6 +146,12 @@ def _act10(env: TradingEnv, steps: int) -> None:
         step(1 + (k // 10) % 2)
 
 
+def _act1(env: TradingEnv, steps: int) -> None:
+    step = env.step
+    for k in range(steps):
+        step(1 + k % 2)
+
+
 def _refill(bare: Any, day: list[Any]) -> None:
     bare.reset()
     bare.clear_data()
@@ -108,7 +164,7 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began_s
 
 
-def _bare(dataset: Dataset, spec: Any, venue: Venue) -> tuple[Any, Strategy]:
+def _bare(dataset: Dataset, spec: Spec, venue: Venue) -> tuple[Any, Strategy]:
     bare, _ = engine.build(spec, dataset.manifest.instrument, venue, LocalLink(lambda _: None))
     bare.clear_strategies()
     strategy = _Empty(StrategyConfig())
