@@ -173,3 +173,11 @@ def test_only_the_differential_sharpe_is_of_order_one_by_itself():
 
 def test_page_names_every_reward_with_its_formula():
     assert all(f"| `{name}" in PAGE for name in REWARDS)
+
+
+def test_example_of_the_page_is_a_reward(folder):
+    example = PAGE.partition("```python\n")[2].partition("```")[0]
+    (folder / "paged_rewards.py").write_text(example)
+    traded = Step(1000.0, 1010.0, 1010.0, CAPITAL, 5000.0)
+    assert find("paged_rewards:patient")(traded) == pytest.approx((10.0 - 0.25) / CAPITAL)
+    assert find("paged_rewards:patient:2")(traded) == pytest.approx((10.0 - 1.0) / CAPITAL)
