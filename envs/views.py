@@ -28,8 +28,8 @@ class View:
         name: of this part of the observation.
         dataset: bars or quotes.
         features: as in `log_return:5`, see `envs.features`.
+        train_rows: half-open range of rows that the normalization is fitted on, and no other.
         window: feature rows shown.
-        train_rows: half-open range that the normalization is fitted on; None for all rows.
         clip: bound of every number.
 
     Attributes:
@@ -43,8 +43,8 @@ class View:
         dataset: Dataset,
         features: tuple[str, ...],
         *,
+        train_rows: tuple[int, int],
         window: int = 16,
-        train_rows: tuple[int, int] | None = None,
         clip: float = 5.0,
     ) -> None:
         self.name = name
@@ -52,7 +52,7 @@ class View:
         self.window = window
         spec = fit(
             dataset,
-            train_rows or (0, dataset.manifest.rows),
+            train_rows,
             features=features,
             window=window,
             target=TargetRule(max_qty=1.0),

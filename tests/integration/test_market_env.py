@@ -15,6 +15,7 @@ from grid.venue import Venue
 from tests.support.markets import MINUTE_NS, PAIR, bar_columns, dataset, quote_columns
 
 VENUE = Venue(latency_ms=500)
+TRAIN = (0, 100)
 POUND = msgspec.structs.replace(PAIR, id="GBP/USD.SIM", base_currency="GBP")
 EURO = dataset(bar_columns(500))
 POUNDS = dataset(bar_columns(500, seed=5, instrument=POUND), POUND, "pounds")
@@ -32,10 +33,18 @@ def make():
 
     def build(scheme=WEIGHTS, views=("euro", "pounds"), **options):
         known = {
-            "euro": lambda: View("euro", EURO, ("log_return:1", "rsi:10"), window=4),
-            "pounds": lambda: View("pounds", POUNDS, ("log_return:1", "volatility:10"), window=6),
-            "quotes": lambda: View("quotes", QUOTES, ("spread", "log_return:1"), window=4),
-            "five": lambda: View("five", five_minutes(), ("log_return:1",), window=3),
+            "euro": lambda: View(
+                "euro", EURO, ("log_return:1", "rsi:10"), train_rows=TRAIN, window=4
+            ),
+            "pounds": lambda: View(
+                "pounds", POUNDS, ("log_return:1", "volatility:10"), train_rows=TRAIN, window=6
+            ),
+            "quotes": lambda: View(
+                "quotes", QUOTES, ("spread", "log_return:1"), train_rows=TRAIN, window=4
+            ),
+            "five": lambda: View(
+                "five", five_minutes(), ("log_return:1",), train_rows=TRAIN, window=3
+            ),
         }
         env = MarketEnv([known[v]() for v in views], scheme, VENUE, **options)
         made.append(env)
@@ -195,7 +204,7 @@ def test_masked_actions_are_never_refused_and_others_are(make, views):
 def test_view_of_longer_bars_shows_no_bar_before_its_close(make):
     env = make(views=("euro", "five"))
     five = five_minutes()
-    view = View("five", five, ("log_return:1",), window=3)
+    view = View("five", five, ("log_return:1",), train_rows=TRAIN, window=3)
     obs, info = env.reset()
     seen = set()
     for _ in range(60):
@@ -281,7 +290,7 @@ def test_action_out_of_the_space_is_refused(make, scheme, action):
 
 
 def test_parts_that_do_not_fit_are_refused(make):
-    view = View("euro", EURO, ("log_return:1",))
+    view = View("euro", EURO, ("log_return:1",), train_rows=TRAIN)
     with pytest.raises(ConfigError, match="a name each"):
         MarketEnv([view, view], WEIGHTS, VENUE)
     with pytest.raises(ConfigError, match=r"no view of GBP/USD.SIM"):

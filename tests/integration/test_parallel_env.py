@@ -13,6 +13,7 @@ from grid.venue import Venue
 from tests.support.markets import bar_columns, dataset
 
 VENUE = Venue(latency_ms=500)
+TRAIN = (0, 100)
 EURO = dataset(bar_columns(400))
 ORDERS = Orders(sizes=(1_000.0, 5_000.0), max_qty=20_000.0, offsets_ticks=(5, 30))
 ROLES = {
@@ -23,7 +24,7 @@ ROLES = {
 
 
 def view():
-    return View("euro", EURO, ("log_return:1", "rsi:10"), window=4)
+    return View("euro", EURO, ("log_return:1", "rsi:10"), train_rows=TRAIN, window=4)
 
 
 @pytest.fixture

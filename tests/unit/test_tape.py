@@ -77,11 +77,11 @@ def test_tape_events_until_counts_what_a_node_has(bars: Dataset, quotes: Dataset
         assert tape.events_until(tape.event(count - 1).ts_event_ns) == count
 
 
-def test_tape_without_latency_repeats_a_quote_rather_than_lose_it(bars: Dataset) -> None:
+def test_tape_without_latency_still_quotes_after_the_bar(bars: Dataset) -> None:
     tape = Tape(bars, Venue(latency_ms=0), 0, 9)
     bar, quote = tape.event(3), tape.event(4)
-    assert bar.ts_event_ns == quote.ts_event_ns
-    assert tape.events_until(quote.ts_event_ns) == 4
+    assert bar.ts_event_ns + 1 == quote.ts_event_ns
+    assert tape.events_until(quote.ts_event_ns) == 5
 
 
 def test_tape_latency_longer_than_a_bar_is_refused(bars: Dataset) -> None:
