@@ -75,14 +75,11 @@ class Tape:
         return [self._row(i, history=True) for i in range(max(0, end - max(0, count)), end)]
 
     def events_until(self, ts_ns: int) -> int:
-        """Return how many events a node has whose last one is of `ts_ns`.
-
-        A quote made from a bar's open counts as missing when it may be: twice does no harm.
-        """
+        """Return how many events a node has whose last one is of `ts_ns`."""
         row = int(np.searchsorted(self._ts, ts_ns, side="right"))
         if self.per_row == 1 or row == self.rows:
             return row * self.per_row
-        return row * 2 + int(self._open_ts[row] < ts_ns)
+        return row * 2 + int(self._open_ts[row] <= ts_ns)  # later than the bar before it
 
     def _row(self, at: int, *, history: bool = False) -> wire.Bar | wire.Quote:
         ts, *values = (self._columns[f][at].item() for f in FIELDS[self._kind])
