@@ -6,7 +6,7 @@ consistent snapshot; the same after another epoch of the strategy, a fenced leas
 so slow that what it reads is no longer the present.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from typing import Final
 
 from agents.policy import Policy
@@ -21,6 +21,7 @@ _HELLO_EVERY_NS: Final = 500_000_000
 _RESEND_AFTER_NS: Final = 200_000_000
 _FETCH_EVERY_NS: Final = 100_000_000
 _FETCH_FOR_NS: Final = 2_000_000_000  # without progress
+_BEFORE_WELCOME: Final = 1_000  # events that may wait for it
 _FETCH_ROWS: Final = 20_000  # a snapshot is cheaper than more than these
 
 
@@ -62,6 +63,7 @@ class Seat:
         self._pipeline = Pipeline(spec)
         self._follower = Follower(self._pipeline)
         self._welcome: wire.Welcome | None = None
+        self._before: deque[tuple[str, wire.Envelope, int]] = deque(maxlen=_BEFORE_WELCOME)
         self._lease = 0
         self._trades = False
         self._rows = InOrder(0)
@@ -74,7 +76,7 @@ class Seat:
         self._decision: wire.Decision | None = None
         self._due_ns = 0
         self._open = False
-        self._decisions: int | None = None  # sequence of the last that came, in its stream
+        self._decisions = 0  # sequence of the last that came, in its stream
         self._decisions_high = 0
         self._fresh = Freshness(0)
         # what is being fetched
@@ -113,7 +115,10 @@ class Seat:
     def event(self, topic: str, envelope: wire.Envelope, now_ns: int) -> wire.Action | None:
         """Take an event; return the action, if it asks for one."""
         welcome = self._welcome
-        if welcome is None or envelope.source != welcome.market_source:
+        if welcome is None:  # the welcome may be on its way, and a slower one
+            self._before.append((topic, envelope, now_ns))
+            return None
+        if envelope.source != welcome.market_source:
             return None
         if envelope.epoch < welcome.market_epoch:
             self.counts["old_epoch"] += 1
@@ -137,7 +142,7 @@ class Seat:
         """Take a reply to what was asked; return the action that has become possible."""
         match reply:
             case wire.Welcome():
-                self._enter(reply, now_ns)
+                return self._enter(reply, now_ns)
             case wire.Refused():
                 self.counts["refused"] += 1
                 if not reply.retry and self._welcome is None:
@@ -222,16 +227,16 @@ class Seat:
         """What is missing: of the rows all, of the decisions the newest, if it was lost."""
         if missing := self._rows.missing:
             return self.row_topic, *missing
-        if self._decisions is not None and self._decisions < self._decisions_high:
+        if self._decisions < self._decisions_high:
             return self.decision_topic, self._decisions_high, self._decisions_high
         return None
 
     # -- at the door --------------------------------------------------------------------------
 
-    def _enter(self, welcome: wire.Welcome, now_ns: int) -> None:
+    def _enter(self, welcome: wire.Welcome, now_ns: int) -> wire.Action | None:
         if self._followed != (welcome.market_source, welcome.market_epoch):
             self._followed = (welcome.market_source, welcome.market_epoch)
-            self._decisions, self._decisions_high = None, 0
+            self._decisions = self._decisions_high = welcome.decision_seq
             self._fresh = Freshness(now_ns)
         self._welcome = welcome
         self._beat_topic = f"sys.{welcome.market_source}"
@@ -247,6 +252,12 @@ class Seat:
         for row in welcome.history:
             self._follower.push(row)
         self.counts["joined"] += 1
+        action = None
+        while self._before and self._welcome is welcome:
+            action = self.event(*self._before.popleft()) or action
+        if action is None and self._open:
+            action = self._act(now_ns)
+        return action
 
     def _leave(self, why: str, now_ns: int) -> None:
         self.counts[why] += 1
@@ -301,7 +312,7 @@ class Seat:
 
     def _ask(self, envelope: wire.Envelope, now_ns: int) -> None:
         """Take a decision; it is answered as soon as all is there that it rests on."""
-        if self._decisions is not None and envelope.seq <= self._decisions:
+        if envelope.seq <= self._decisions:
             return
         decision = wire.event(envelope)
         assert isinstance(decision, wire.Decision)  # the topic says so
@@ -333,8 +344,6 @@ class Seat:
             self._rows.heard(beat.streams[self.row_topic])
             self._gap(now_ns)
         high = beat.streams.get(self.decision_topic, 0)
-        if self._decisions is None:
-            self._decisions = high
         if high > max(self._decisions, self._decisions_high):
             self._gap(now_ns)
         self._decisions_high = max(self._decisions_high, high)

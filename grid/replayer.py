@@ -185,6 +185,7 @@ class Replayer:
         lease = self.gate.hello(hello, time.monotonic_ns())
         if isinstance(lease, wire.Refused):
             return lease
+        topic = f"decision.{self._strategy_id}"
         return wire.Welcome(
             strategy_id=self._strategy_id,
             agent_id=hello.agent_id,
@@ -196,6 +197,7 @@ class Replayer:
             market_seq=self._publisher.high.get(self._row_topic, 0),
             history=tuple(self._history[-_WELCOME_ROWS:]),
             holder=self.gate.holder,
+            decision_seq=self._publisher.high.get(topic, 0) - self.gate.is_open,
         )
 
     def _judge(self, corr: bytes, action: wire.Action) -> None:

@@ -279,6 +279,7 @@ class BusLink:
             history=tuple(self._recent),
             holder=self.gate.holder,
             ttl_ns=self.gate.lease_ttl_ns,
+            decision_seq=self._publisher.high.get(self._decision_topic, 0) - self.gate.is_open,
         )
 
     def _renew(self, renew: wire.Renew) -> wire.Renewed:

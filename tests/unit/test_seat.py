@@ -60,11 +60,12 @@ class Node:
         beat = wire.Heartbeat("node", "node", 1, "x", uptime_ns / 1e9, {}, streams)
         return self.publish("sys.node", beat)
 
-    def welcome(self, holder: str = "alpha") -> wire.Welcome:
+    def welcome(self, holder: str = "alpha", open_decision: bool = False) -> wire.Welcome:
         self.leases += 1
+        asked = self.high.get(ASKS, 0) - open_decision
         return wire.Welcome(
             "S-1", "alpha", "champion", self.epoch, self.leases, "node", self.epoch,
-            self.high[ROWS], tuple(self.rows), holder, TTL,
+            self.high[ROWS], tuple(self.rows), holder, TTL, asked,
         )  # fmt: skip
 
 
@@ -100,6 +101,36 @@ def test_agent_with_every_row_answers_a_decision_once(node, seat):
     assert (action.decision_seq, action.lease, action.action_seq) == (1, 1, 1)
     assert seat.event(*node.beat(3), 3) is None
     assert seat.counts["actions"] == 1
+
+
+def test_events_that_overtake_the_welcome_are_not_lost(node):
+    seat = Seat("alpha", "S-1", "champion", Constant(SPEC, 1.0))
+    seat.tick(0)
+    welcome = node.welcome()
+    assert seat.event(*node.row(), 1) is None
+    assert seat.event(*node.ask(), 2) is None
+    action = seat.reply(welcome, 3)
+    assert (action.decision_seq, action.lease) == (1, 1)
+
+
+def test_decision_that_was_open_at_the_welcome_is_fetched_and_answered(node):
+    node.ask()
+    seat = Seat("alpha", "S-1", "champion", Constant(SPEC, 1.0))
+    seat.tick(0)
+    assert seat.reply(node.welcome(open_decision=True), 0) is None
+    seat.event(*node.beat(1), 1)
+    (fetch,) = fetches(seat, 2)
+    assert seat.reply(node.history.answer(fetch, 0.0), 3).decision_seq == 1
+
+
+def test_decisions_from_before_the_welcome_are_nobodys_business(node):
+    node.ask(), node.ask()
+    seat = Seat("alpha", "S-1", "champion", Constant(SPEC, 1.0))
+    seat.tick(0)
+    seat.reply(node.welcome(), 0)
+    seat.event(*node.beat(1), 1)
+    assert fetches(seat, 2) == []
+    assert seat.event(*node.ask(), 3).decision_seq == 3
 
 
 def test_agent_that_lost_a_row_fetches_exactly_the_gap_and_then_acts(node, seat):
