@@ -296,6 +296,21 @@ def _feed(args: Args) -> None:
     feed(config, args.home, name, life, supervised=args.lifeline is not None)
 
 
+@_command(
+    "venue",
+    "one process of a grid: keeps paper orders and money",
+    "--config configs/grid.toml",
+    *_CHILD,
+)
+def _venue(args: Args) -> None:
+    from grid.epoch import next_epoch
+    from grid.paper import venue
+
+    config, name, life = _child(args, "venue")
+    file = args.home.venues / f"{config.name}.sqlite"
+    venue.run(file, config.bus, life, epoch=next_epoch(args.home.epochs, name), name=name)
+
+
 @_command("node", "one process of a grid: trades", "--config configs/grid.toml", *_CHILD)
 def _node(args: Args) -> None:
     from agents.grids import node_setup
@@ -441,7 +456,11 @@ def _replay(args: Args) -> None:
     "bench",
     "measure against a baseline in the same run",
     "env --json",
-    option("bench", "what to measure", choices=("env", "bus", "decision", "replay", "realism")),
+    option(
+        "bench",
+        "what to measure",
+        choices=("env", "vector", "bus", "decision", "replay", "realism"),
+    ),
     flag("--json", "print one JSON object"),
 )
 def _bench(args: Args) -> None:

@@ -16,6 +16,7 @@ from grid.node.setup import NodeSetup
 from grid.process import Lifeline
 from grid.spec import Spec
 from grid.topology import AgentConfig, GridConfig
+from grid.venue import Venue
 
 _NS_PER_MS = 1_000_000
 _BYTES_PER_MB = 1_000_000
@@ -53,6 +54,8 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
             f"feed.dataset {dataset.name}: expected {' '.join(wanted)} rows as in checkpoint "
             f"{checkpoint.digest}, found {' '.join(found)}"
         )
+    if config.node.venue == "paper":
+        _check_paper(venue)
     champion = next(a for a in config.agents if a.role == "champion")
     return NodeSetup(
         name=name,
@@ -77,8 +80,22 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
         lockstep=config.feed.lockstep,
         limits=config.limits,
         ring_bytes=round(config.node.ring_mb * _BYTES_PER_MB),
+        paper=config.node.account if config.node.venue == "paper" else "",
         checkpoint=checkpoint.digest,
     )
+
+
+def _check_paper(venue: Venue) -> None:
+    for name, found, wanted in (
+        ("account", venue.account, "margin"),
+        ("slippage_prob", venue.slippage_prob, 0.0),
+        ("liquidity_consumption", venue.liquidity_consumption, False),
+    ):
+        if found != wanted:
+            raise ConfigError(
+                f"node.venue paper: the paper venue knows {name} {wanted} only, the checkpoint's "
+                f"venue has {found}"
+            )
 
 
 def feed(config: GridConfig, home: Home, name: str, life: Lifeline, *, supervised: bool) -> None:

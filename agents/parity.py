@@ -55,7 +55,7 @@ def compare(run: Transcript, home: Home) -> list[Check]:
         _value("position: live = replay", live.position_qty, again.position_qty),
     ]
     run = run.before_intervention()  # an env knows no person who intervenes, and no limits
-    if not run.decisions:
+    if not run.decisions or run.restored is not None:  # nor does it begin with a position
         return [*checks, recording]
     live = rerun.recorded(run)
     steps, fills = rerun.as_env(run)

@@ -47,18 +47,36 @@ class Rerun(NamedTuple):
 
 
 def recorded(run: Transcript) -> Rerun:
-    """Return what the recording says, in the same form."""
+    """Return what the recording says, in the same form.
+
+    Orders that were open when the run began are left out, and one whose decision had no outcome any
+    more when the node was killed.
+    """
+    explained = {event.client_order_id for _, event in run.flattened}
     first: dict[str, Order] = {}
     for update in run.orders:
-        order = Order(update.client_order_id, update.side, update.qty)
-        first.setdefault(update.client_order_id, order)
-    fills = [Filled(f.client_order_id, f.side, f.qty, f.px, f.commission) for f in run.fills]
-    cash = run.spec.capital
+        name = update.client_order_id
+        if name not in run.inherited_ids and (
+            update.decision_seq in run.outcomes or name in explained
+        ):
+            first.setdefault(name, Order(name, update.side, update.qty))
+    cash, position = run.spec.capital, 0.0
+    if run.restored is not None:
+        cash, position = run.restored.holdings.cash, run.restored.holdings.position_qty
     for f in run.fills:
         signed = f.qty if f.side == "BUY" else -f.qty
         cash -= signed * f.px * run.instrument.multiplier + f.commission
-    position = run.fills[-1].position_qty if run.fills else 0.0
-    return Rerun(list(first.values()), fills, cash, position)
+        position = f.position_qty
+    return Rerun(list(first.values()), own_fills(run), cash, position)
+
+
+def own_fills(run: Transcript) -> list[Filled]:
+    """Return the recorded fills of orders that the run itself has given."""
+    return [
+        Filled(f.client_order_id, f.side, f.qty, f.px, f.commission)
+        for f in run.fills
+        if f.client_order_id not in run.inherited_ids
+    ]
 
 
 def rerun(run: Transcript) -> Rerun:
@@ -74,8 +92,9 @@ def rerun(run: Transcript) -> Rerun:
         engine.run()
         if link.error is not None:
             raise EngineError(f"the strategy failed in the replay: {link.error}") from link.error
-        ledger = strategy.ledger
-        return Rerun(link.orders, link.fills, ledger.cash, ledger.position_qty)
+        untold = link.untold(own_fills(run))
+        cash, position = link.held[len(link.held) - 1 - untold]
+        return Rerun(link.orders, link.fills[: len(link.fills) - untold], cash, position)
     finally:
         free(engine, strategy, link)
 
@@ -173,12 +192,28 @@ class _Scripted(LocalLink):
         self._flattened = {
             at: event.client_order_id for at, event in run.flattened if event.client_order_id
         }
+        self._inherited: dict[int, list[wire.Fill]] = {}
+        for at, fill in run.inherited:
+            self._inherited.setdefault(at, []).append(fill)
+        self._run = run
         self._seen = 0
-        self.wants_ticks = bool(run.flattened)
+        self._filled_ns: list[int] = []
+        self.held: list[tuple[float, float]] = []  # cash and position, at first and after each fill
+        self.wants_ticks = bool(run.flattened or run.inherited)
+
+    def untold(self, told: list[Filled]) -> int:
+        """Return how many fills came with the last event of a run that was cut off right there."""
+        if self._run.ended or not self._run.market:
+            return 0
+        last_ns = self._run.market[-1].ts_event_ns
+        return sum(ts_ns >= last_ns for ts_ns in self._filled_ns[len(told) :])
 
     def start(self, strategy: AgentStrategy) -> None:
-        """Look at each order on its way out."""
+        """Begin with what the run began with; look at each order on its way out."""
         super().start(strategy)
+        if (restored := self._run.restored) is not None:
+            strategy.ledger.restore(restored.holdings, [o.signed_qty for o in restored.orders])
+        self.held = [(strategy.ledger.cash, strategy.ledger.position_qty)]
         submit = strategy.dispatch
 
         def dispatch(order: Any) -> None:
@@ -201,6 +236,9 @@ class _Scripted(LocalLink):
         """Keep the fill."""
         side = SIDES[event.order_side]
         self.fills.append(Filled(str(event.client_order_id), side, abs(signed_qty), px, commission))
+        self._filled_ns.append(event.ts_event)
+        ledger = self._strategy.ledger
+        self.held.append((ledger.cash, ledger.position_qty))
 
     def _repeat(self, strategy: AgentStrategy) -> None:
         target, order_id = next(self._script)
@@ -209,6 +247,11 @@ class _Scripted(LocalLink):
 
     def _intervene(self) -> None:
         self._seen += 1
+        ledger = self._strategy.ledger
+        for fill in self._inherited.get(self._seen, ()):
+            signed = fill.qty if fill.side == "BUY" else -fill.qty
+            ledger.fill(signed, fill.px, fill.commission)
+            self.held.append((ledger.cash, ledger.position_qty))
         if order_id := self._flattened.get(self._seen):
             self._strategy.move_to(0.0, order_id)
 

@@ -51,6 +51,11 @@ class Home:
         return self.root / "halts"
 
     @property
+    def venues(self) -> Path:
+        """Journals of paper venues, one file a grid: see `grid.paper`."""
+        return self.root / "venues"
+
+    @property
     def audit(self) -> Path:
         """Audit logs, one file a grid: see `grid.audit`."""
         return self.root / "audit"

@@ -83,6 +83,9 @@ class NodeConfig(_Section, frozen=True):
         wait_for_agents_s: how long the first row waits for the agents.
         stop_at_end: the grid ends when the feed has no more.
         ring_mb: of its own events that are kept in memory for those who missed some.
+        venue: `sandbox` is the engine's own and forgets all when the node ends; `paper` is a
+            process that keeps orders, position and balance on disk.
+        account: at the paper venue; another name begins anew with the checkpoint's capital.
     """
 
     strategy_id: Name
@@ -93,6 +96,8 @@ class NodeConfig(_Section, frozen=True):
     wait_for_agents_s: NonNegative = 30.0
     stop_at_end: bool = True
     ring_mb: Positive = 32.0
+    venue: Literal["sandbox", "paper"] = "sandbox"
+    account: Name = "main"
 
 
 class AgentConfig(_Section, frozen=True):
@@ -173,6 +178,7 @@ def processes(
         ProcessSpec(name="broker", argv=argv("broker", "broker"), ready_timeout_s=20),
         ProcessSpec(name="recorder", argv=argv("record", "recorder"), ready_timeout_s=30),
         ProcessSpec(name="feed", argv=argv("feed", "feed"), ready_timeout_s=30),
+        ProcessSpec(name="venue", argv=argv("venue", "venue"), ready_timeout_s=30),
         ProcessSpec(
             name="node",
             argv=argv("node", "node"),
@@ -180,8 +186,8 @@ def processes(
             completes=config.node.stop_at_end,
         ),
     ]
-    if not config.recorder.enabled:
-        del specs[1]
+    absent = {"recorder": not config.recorder.enabled, "venue": config.node.venue != "paper"}
+    specs = [spec for spec in specs if not absent.get(spec.name, False)]
     for agent in config.agents:
         name = f"agent-{agent.id}"
         command = argv("agent", name, "--id", agent.id)

@@ -32,9 +32,11 @@ class Transcript:
         acted: every action with its answer.
         orders: every change of an order.
         fills: every fill.
-        flattened: each closing of the position by a person or a breach, with the number of market
-            events of the run, history apart, that came before it.
+        live: market events of the run, history apart.
+        flattened: each closing of the position by a person or a breach, with `live` at that time.
+        inherited: each fill of an order that was open when the run began, with `live` likewise.
         intervened: how many of `events` came before the first halt or closing; None without one.
+        restored: what the run began with, where the venue had kept something of earlier ones.
         ended: whether the feed had come to its end.
         missing: events of this node that the recording lacks.
         whole: how many of `events` came before the first that is missing.
@@ -50,8 +52,11 @@ class Transcript:
     acted: list[wire.Acted] = field(default_factory=list)
     orders: list[wire.OrderUpdate] = field(default_factory=list)
     fills: list[wire.Fill] = field(default_factory=list)
+    live: int = 0
     flattened: list[tuple[int, wire.Flattened]] = field(default_factory=list)
+    inherited: list[tuple[int, wire.Fill]] = field(default_factory=list)
     intervened: int | None = None
+    restored: wire.Restored | None = None
     ended: bool = False
     missing: int = 0
     whole: int = 0
@@ -87,6 +92,11 @@ class Transcript:
         found = [j.policy for j in self.joined if j.agent_id == agent_id]
         return found[-1] if found else ""
 
+    @property
+    def inherited_ids(self) -> set[str]:
+        """The orders that were open at the venue when the run began."""
+        return {o.client_order_id for o in self.restored.orders} if self.restored else set()
+
     def latencies_us(self, agent_id: str) -> list[float]:
         """Return the times from a decision's publication to the arrival of its action."""
         return [
@@ -118,6 +128,7 @@ class Transcript:
         match event:
             case wire.Bar() | wire.Quote():
                 self.market.append(event)
+                self.live += not event.history
             case wire.Decision():
                 self.decisions[event.seq] = event
                 self.published_ns[event.seq] = published_ns
@@ -131,12 +142,15 @@ class Transcript:
                 self.orders.append(event)
             case wire.Fill():
                 self.fills.append(event)
+                if event.client_order_id in self.inherited_ids:
+                    self.inherited.append((self.live, event))
             case wire.Halted() | wire.Flattened():
                 if self.intervened is None:
                     self.intervened = len(self.events) - 1
                 if isinstance(event, wire.Flattened):
-                    live = sum(not row.history for row in self.market)
-                    self.flattened.append((live, event))
+                    self.flattened.append((self.live, event))
+            case wire.Restored():
+                self.restored = event
             case wire.EndOfData():
                 self.ended = True
             case wire.Resumed() | wire.TookOver():

@@ -224,7 +224,6 @@ class Restored(Message, frozen=True, tag="restored"):
 
     strategy_id: str
     epoch: int
-    account_id: str
     holdings: Holdings
     orders: tuple[VenueOrder, ...]  # open
 

@@ -21,6 +21,7 @@ from grid.node.convert import SIDES, wire_bar, wire_quote
 from grid.node.gate import Gate
 from grid.node.guard import Guard
 from grid.node.ledger import Ledger
+from grid.node.routes import Route
 from grid.node.strategy import AgentStrategy
 from grid.spec import Spec
 
@@ -36,20 +37,16 @@ _KEPT_ORDERS: Final = 4096  # order ids whose decision is still known
 class BusLink:
     """Publishes what the strategy sees and does, and carries out accepted actions.
 
-    The sandbox venue fills an order at once, at the price that the agent has just seen. The env's
-    venue has a latency. `paper_latency_ns` makes the two agree: an order waits here until the
-    first market event at or after its decision's time plus the latency.
-
     Args:
         spec: of the strategy.
         instrument: what it trades.
         gate: judges the actions.
         guard: holds them to the limits, and obeys people.
+        route: takes the orders to the venue.
         publisher: for events.
         responder: for requests.
         ttl_ns: time to answer a decision.
         fallback: what to do when nobody answers.
-        paper_latency_ns: 0 at a venue that has its own.
         history_rows: rows kept for agents that join.
         info: versions and origin, for the record.
         on_idle: called when no decision and no order is under way.
@@ -65,12 +62,12 @@ class BusLink:
         instrument: Instrument,
         gate: Gate,
         guard: Guard,
+        route: Route,
         publisher: Publisher,
         responder: Responder,
         *,
         ttl_ns: int,
         fallback: Fallback,
-        paper_latency_ns: int,
         history_rows: int,
         info: wire.StrategyInfo,
         on_idle: Callable[[], None],
@@ -81,12 +78,12 @@ class BusLink:
         self._precisions = (instrument.price_precision, instrument.size_precision)
         self.gate = gate
         self.guard = guard
+        self._route = route
         self._publisher = publisher
         self.past = History(publisher.ring)
         self._responder = responder
         self._ttl_ns = ttl_ns
         self._fallback = fallback
-        self._latency_ns = paper_latency_ns
         self._info = info
         self._on_idle = on_idle
         self._on_failed = on_failed
@@ -95,13 +92,12 @@ class BusLink:
         self._decision_topic = f"decision.{gate.strategy_id}"
         self._exec_topic = f"exec.{gate.strategy_id}"
         self._recent: deque[wire.Bar | wire.Quote] = deque(maxlen=history_rows)
-        self._held: deque[tuple[int, Any]] = deque()
-        self._at_venue: set[str] = set()
         self._decision_of: dict[str, int] = {}
         self._due = 1
         self.market_ns = 0  # ts_event of the last market event
         self._decision_ns = 0
         self._asked_ns = 0  # when what is ordered now was asked for
+        self._unshown: wire.Bar | wire.Quote | None = None
         self._mark_px = 0.0
         self._target = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -122,6 +118,8 @@ class BusLink:
         strategy.dispatch = self._dispatch
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._responder.fd, self.serve)
+        self._route.start(strategy, self._submit)
+        self._restore()
         self.guard.start(self)
         self.serve()
 
@@ -149,7 +147,7 @@ class BusLink:
         if not self._due:
             self._due = self._spec.every
             self._decide()
-        self._release(event.ts_event_ns)
+        self._show(event)
         self._processed()
         return None
 
@@ -157,13 +155,15 @@ class BusLink:
         """Publish a quote that is no row, and let go the orders that waited for it."""
         event = self._convert(quote)
         self._market(event)
-        self._release(event.ts_event_ns)
+        self._show(event)
         self._processed()
 
     def ordered(self, client_order_id: str, status: str, event: Any) -> None:
         """Publish an order's new state."""
-        if status != "accepted":
-            self._at_venue.discard(client_order_id)
+        if status == "accepted":
+            self._route.accepted(client_order_id)
+        else:
+            self._route.closed(client_order_id)
             log.warning("order %s %s: %s", client_order_id, status, _reason(event))
         order = self._strategy.cache.order(event.client_order_id)
         self._order_update(client_order_id, status, event.ts_event, _reason(event), order)
@@ -191,7 +191,7 @@ class BusLink:
             )
         )
         if self._strategy.cache.is_order_closed(event.client_order_id):
-            self._at_venue.discard(order_id)
+            self._route.closed(order_id)
         self._check_idle()
 
     @property
@@ -213,23 +213,47 @@ class BusLink:
 
     @property
     def idle(self) -> bool:
-        """Whether no decision is open and no order is at the venue."""
-        return not self.gate.is_open and not self._at_venue
+        """Whether no decision is open and nothing is due from the venue."""
+        return not self.gate.is_open and self._route.settled
 
-    def end(self) -> None:
-        """Say that the feed has no more; orders that waited for its next event are dropped."""
-        for _, order in self._held:
+    def end(self) -> bool:
+        """Take back the orders that waited for the next event, and say that the feed has no more.
+
+        Returns:
+            False while the venue has not confirmed all that; then call it again when idle.
+        """
+        for order in self._route.withdraw():
             order_id = str(order.client_order_id)
             self._strategy.forget(order)
             self._order_update(order_id, "canceled", self.market_ns, "the feed has ended", order)
-        self._held.clear()
-        self.publish(
-            wire.EndOfData(self.gate.strategy_id, self.gate.epoch, self.gate.decision_seq)
-        )
+        if not self._route.settled:
+            return False
+        self.publish(wire.EndOfData(self.gate.strategy_id, self.gate.epoch, self.gate.decision_seq))
+        return True
 
     def equity(self) -> float:
-        """Equity at the last mark; the capital before the first."""
-        return self.ledger.equity(self._mark_px) if self.rows else self._spec.capital
+        """Equity at the last mark; before the first, at the price that was paid."""
+        if self._loop is None:  # not started
+            return self._spec.capital
+        return self.ledger.equity(self._mark_px or self.ledger.avg_px)
+
+    def _restore(self) -> None:
+        """Go on with what the venue has kept of earlier runs, before any agent is welcomed."""
+        kept = self._route.kept
+        if kept is None:
+            return
+        ledger = self.ledger
+        ledger.restore(kept.holdings, [order.signed_qty for order in kept.orders])
+        sought = (ledger.position_qty + ledger.pending_qty) / self._spec.target.max_qty
+        self._target = min(1.0, max(-1.0, sought))
+        self.publish(
+            wire.Restored(
+                strategy_id=self.gate.strategy_id,
+                epoch=self.gate.epoch,
+                holdings=kept.holdings,
+                orders=kept.orders,
+            )
+        )
 
     # -- the agents' side ---------------------------------------------------------------------
 
@@ -347,7 +371,7 @@ class BusLink:
             equity=ledger.equity(mark),
             unrealized=ledger.unrealized(mark),
             mark_px=mark,
-            open_orders=len(self._at_venue) + len(self._held),
+            open_orders=self._route.open_orders,
         )
         self._publisher.publish(
             self._decision_topic,
@@ -385,6 +409,7 @@ class BusLink:
         if self._timer:
             self._timer.cancel()
         self._target = target
+        self._show(None)
         self.publish(
             wire.Outcome(
                 strategy_id=self.gate.strategy_id,
@@ -405,19 +430,11 @@ class BusLink:
         if len(self._decision_of) > _KEPT_ORDERS:
             del self._decision_of[next(iter(self._decision_of))]
         self.guard.ordered()
-        if self._latency_ns:
-            self._held.append((self._asked_ns + self._latency_ns, order))
+        if self._route.send(order, self._asked_ns) == "held":
             self._order_update(str(order.client_order_id), "held", self.market_ns, "", order)
-        else:
-            self._submit(order)
-
-    def _release(self, now_ns: int) -> None:
-        while self._held and self._held[0][0] <= now_ns:
-            self._submit(self._held.popleft()[1])
 
     def _submit(self, order: Any) -> None:
         order_id = str(order.client_order_id)
-        self._at_venue.add(order_id)
         self.orders += 1
         self._order_update(order_id, "submitted", self.market_ns, "", order)
         self._strategy.submit_order(order)
@@ -458,6 +475,18 @@ class BusLink:
             self._publisher.publish(self._topics["quote"], event)
             if self._spec.rows == "quote":
                 self._mark_px = (event.bid_px + event.ask_px) / 2.0
+
+    def _show(self, event: wire.Bar | wire.Quote | None) -> None:
+        """Let the venue fill on an event; if the route waits, when the decision on it has ended."""
+        if self._unshown is not None:
+            self._route.show(self._unshown)
+            self._unshown = None
+        if event is None:
+            return
+        if self._route.waits and self.gate.is_open:
+            self._unshown = event
+        else:
+            self._route.show(event)
 
     def _processed(self) -> None:
         self.processed += 1

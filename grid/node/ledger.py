@@ -5,6 +5,10 @@ This ledger is the same arithmetic in the same order everywhere, so account stat
 bits in training, replay and live; a test holds it against the engine's account.
 """
 
+from collections.abc import Iterable
+
+from grid import wire
+
 
 class Ledger:
     """Cash and one position, in account currency and units.
@@ -43,6 +47,24 @@ class Ledger:
         self.fees = 0.0
         self.traded = 0.0
         self.fills = 0
+
+    def restore(self, holdings: wire.Holdings, working: Iterable[float]) -> None:
+        """Go on with what a venue has kept; `working` are the signed quantities of open orders."""
+        self.reset(holdings.cash)
+        self.position_qty = holdings.position_qty
+        self.avg_px = holdings.avg_px
+        self.fees = holdings.fees
+        self.traded = holdings.traded
+        self.fills = holdings.fills
+        for signed_qty in working:
+            self.order(signed_qty)
+
+    @property
+    def holdings(self) -> wire.Holdings:
+        """What `restore` needs, open orders apart."""
+        return wire.Holdings(
+            self.cash, self.position_qty, self.avg_px, self.fees, self.traded, self.fills
+        )
 
     def order(self, signed_qty: float) -> None:
         """Count an order as pending."""

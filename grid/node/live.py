@@ -22,6 +22,8 @@ from nautilus_trader.adapters.sandbox import (
 from nautilus_trader.common import Environment, LoggerConfig, LogLevel
 from nautilus_trader.live import (
     DataClientConfig,
+    ExecutionClientConfig,
+    LiveExecutionEngineConfig,
     LiveNode,
     LiveRiskEngineConfig,
     RoutingConfig,
@@ -39,13 +41,16 @@ from grid.bus import (
     wait_until_flowing,
 )
 from grid.epoch import next_epoch
-from grid.errors import EngineError
+from grid.errors import ArgonautError, EngineError
 from grid.history import history_of
+from grid.instrument import Instrument
 from grid.node.bus_link import BusLink
 from grid.node.costs import fee_model, fill_model
 from grid.node.data_client import Wiring, factory
+from grid.node.exec_client import PaperWiring, paper_factory
 from grid.node.gate import Gate
 from grid.node.guard import Guard
+from grid.node.routes import PaperRoute, Route, SandboxRoute
 from grid.node.setup import NodeSetup
 from grid.node.strategy import AgentStrategy
 from grid.process import Lifeline
@@ -113,16 +118,21 @@ class _Node:
             setup.halt,
             Audit(setup.audit, setup.strategy_id, epoch),
         )
+        self._paper = self._paper_wiring() if setup.paper else None
+        latency_ns = setup.venue.latency_ns
+        route: Route = (
+            PaperRoute(self._paper, latency_ns) if self._paper else SandboxRoute(latency_ns)
+        )
         self._link = BusLink(
             setup.spec,
             setup.instrument,
             self._gate,
             self._guard,
+            route,
             self._publisher,
             self._responder,
             ttl_ns=setup.ttl_ns,
             fallback=setup.fallback,
-            paper_latency_ns=setup.venue.latency_ns,
             history_rows=setup.warmup + 64,
             info=_info(setup, epoch),
             on_idle=self._let_come,
@@ -134,12 +144,18 @@ class _Node:
             address=setup.addresses.feed,
             epoch=epoch,
             warmup=setup.warmup,
-            instrument=setup.instrument,
+            instrument=_as_traded(setup),
             bar_type=setup.spec.bar_type if setup.spec.rows == "bar" else "",
             on_history=self._link.history,
             on_end=self._end_of_feed,
         )
-        self._strategy = AgentStrategy(setup.spec, setup.instrument, self._link, setup.strategy_id)
+        self._strategy = AgentStrategy(
+            setup.spec,
+            setup.instrument,
+            self._link,
+            setup.strategy_id,
+            inherits=bool(setup.paper),
+        )
         self._error: BaseException | None = None
         self._started = False  # rows may come
         self._feed_ended = False
@@ -166,27 +182,13 @@ class _Node:
             self._publisher.heartbeat("stopped", self._counters())
             self._guard.audit.close()
             self._responder.close()
+        if isinstance(self._error, ArgonautError):
+            raise self._error
         if self._error is not None:
             error = self._error
             raise EngineError(f"the strategy failed: {type(error).__name__}: {error}") from error
 
     def _build(self) -> Any:
-        setup = self._setup
-        currency = Currency.from_str(setup.instrument.currency)
-        margin = setup.venue.account == "margin"
-        sandbox = SandboxExecutionClientConfig(
-            venue=EngineVenue(setup.instrument.venue),
-            starting_balances=[Money(setup.spec.capital, currency)],
-            base_currency=currency if margin else None,
-            oms_type=OmsType.NETTING,
-            account_type=AccountType.MARGIN if margin else AccountType.CASH,
-            default_leverage=Decimal(str(setup.venue.leverage)),
-            fee_model=fee_model(setup.venue),
-            fill_model=fill_model(setup.venue, setup.venue.fill_seed),
-            bar_execution=False,
-            queue_position=setup.venue.queue_position,
-            liquidity_consumption=setup.venue.liquidity_consumption,
-        )
         builder = LiveNode.builder("ARGONAUT", TraderId("ARGONAUT-001"), Environment.SANDBOX)
         builder = builder.with_logging(
             LoggerConfig(stdout_level=LogLevel.WARNING, is_colored=False, print_config=False)
@@ -199,12 +201,37 @@ class _Node:
         builder = builder.add_data_client(
             "FEED", factory(self._wiring)(), DataClientConfig(), RoutingConfig(default=True)
         )
-        builder = builder.add_simulated_exec_client(
-            "SANDBOX", SandboxExecutionClientFactory(), sandbox
-        )
+        if self._paper is None:
+            builder = builder.add_simulated_exec_client(
+                "SANDBOX", SandboxExecutionClientFactory(), _sandbox(self._setup)
+            )
+        else:
+            builder = builder.add_exec_client(
+                "PAPER",
+                paper_factory(self._paper)(),
+                ExecutionClientConfig(),
+                RoutingConfig(default=True),
+            )
+            # the client repeats what has no reply; the engine need not ask again
+            builder = builder.with_exec_engine_config(
+                LiveExecutionEngineConfig(inflight_check_interval_ms=0)
+            )
         node = builder.build()
         node.add_strategy(self._strategy)
         return node
+
+    def _paper_wiring(self) -> PaperWiring:
+        setup = self._setup
+        return PaperWiring(
+            context=self._context,
+            address=setup.addresses.venue,
+            account_id=setup.paper,
+            epoch=self._publisher.epoch,
+            instrument=setup.instrument,
+            venue=setup.venue,
+            capital=setup.spec.capital,
+            on_failed=self._venue_failed,
+        )
 
     async def _pulse(self) -> None:
         loop = asyncio.get_running_loop()
@@ -258,10 +285,9 @@ class _Node:
             self._let_come()
 
     def _finish(self) -> None:
-        if self._state == "done":
+        if self._state == "done" or not self._link.end():
             return
         self._state = "done"
-        self._link.end()
         log.info("feed has ended after %d decisions", self._gate.decision_seq)
         if self._setup.stop_at_end:
             self._handle.stop()
@@ -270,8 +296,13 @@ class _Node:
         log.error("strategy failed", exc_info=error)
         self._error = self._error or error
 
+    def _venue_failed(self, error: BaseException) -> None:
+        self._error = self._error or error
+        self._handle.stop()
+
     def _counters(self) -> dict[str, float]:
         link, ledger, client = self._link, self._strategy.ledger, self._wiring.client
+        paper = self._paper
         counts = {k: float(v) for k, v in self._gate.counts.items()}
         return {
             "late": 0.0,
@@ -286,9 +317,41 @@ class _Node:
             "fees": ledger.fees,
             **{k: float(v) for k, v in self._guard.counts.items()},
             "audit_lost": float(self._guard.audit.lost),
+            "venue_repeated": float(paper.client.repeated if paper and paper.client else 0),
             "resubscribed": float(client.resubscribed if client else 0),
             "bad": float(self._responder.bad + (client.bad if client else 0)),
         }
+
+
+def _sandbox(setup: NodeSetup) -> SandboxExecutionClientConfig:
+    currency = Currency.from_str(setup.instrument.currency)
+    margin = setup.venue.account == "margin"
+    return SandboxExecutionClientConfig(
+        venue=EngineVenue(setup.instrument.venue),
+        starting_balances=[Money(setup.spec.capital, currency)],
+        base_currency=currency if margin else None,
+        oms_type=OmsType.NETTING,
+        account_type=AccountType.MARGIN if margin else AccountType.CASH,
+        default_leverage=Decimal(str(setup.venue.leverage)),
+        fee_model=fee_model(setup.venue),
+        fill_model=fill_model(setup.venue, setup.venue.fill_seed),
+        bar_execution=False,
+        queue_position=setup.venue.queue_position,
+        liquidity_consumption=setup.venue.liquidity_consumption,
+    )
+
+
+def _as_traded(setup: NodeSetup) -> Instrument:
+    """Return the instrument as the engine is to know it."""
+    instrument = setup.instrument
+    if not setup.paper:
+        return instrument
+    # an account that is reported to the engine has no leverage there: it goes into the margins
+    return msgspec.structs.replace(
+        instrument,
+        margin_init=instrument.margin_init / setup.venue.leverage,
+        margin_maint=instrument.margin_maint / setup.venue.leverage,
+    )
 
 
 def _info(setup: NodeSetup, epoch: int) -> wire.StrategyInfo:

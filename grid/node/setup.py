@@ -38,6 +38,7 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
         lockstep: let the next event come only when decision and orders are settled.
         limits: on orders and losses.
         ring_bytes: of its own events that it keeps for those who missed some.
+        paper: account at the paper venue; empty to trade at the engine's sandbox.
         checkpoint: where spec and venue came from, for the record.
     """
 
@@ -63,4 +64,5 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
     lockstep: bool = True
     limits: Limits = Limits()
     ring_bytes: int = 32 << 20
+    paper: str = ""
     checkpoint: str = ""

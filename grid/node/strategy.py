@@ -43,24 +43,42 @@ class AgentStrategy(Strategy):
         instrument: what is traded.
         link: who decides.
         strategy_id: as in `AGENT-001`; the part after the hyphen tags order ids, 001 without one.
+        inherits: whether the orders and the position that a venue reports at the start are its own.
 
     Attributes:
         ledger: cash and position from fills.
         dispatch: sends an order off; a link may put its own in place, to hold orders back.
     """
 
-    def __new__(cls, spec: Spec, instrument: Instrument, link: "Link", strategy_id: str) -> Self:
+    def __new__(
+        cls,
+        spec: Spec,
+        instrument: Instrument,
+        link: "Link",
+        strategy_id: str,
+        inherits: bool = False,
+    ) -> Self:
         """Hand the engine its own config; it only counts here."""
         name = strategy_id if "-" in strategy_id else f"{strategy_id}-001"
         config = StrategyConfig(
             strategy_id=StrategyId(name),
             order_id_tag=name.rpartition("-")[2],
+            external_order_instrument_ids=(
+                [InstrumentId.from_str(instrument.id)] if inherits else None
+            ),
             log_events=False,
             log_commands=False,
         )
         return super().__new__(cls, config)  # type: ignore[call-arg]
 
-    def __init__(self, spec: Spec, instrument: Instrument, link: "Link", strategy_id: str) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        instrument: Instrument,
+        link: "Link",
+        strategy_id: str,
+        inherits: bool = False,
+    ) -> None:
         self.spec = spec
         self.instrument = instrument
         self.link = link

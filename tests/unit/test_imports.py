@@ -18,12 +18,13 @@ HEAVY = ("nautilus_trader", "pandas", "gymnasium", "torch", "stable_baselines3",
 LIGHT = (
     "grid.wire", "grid.bus", "grid.broker", "grid.recorder", "grid.session", "grid.supervisor",
     "grid.status", "grid.feed", "grid.replayer", "grid.transcript", "grid.topology",
-    "grid.node.gate", "grid.node.setup", "envs.pipeline", "agents.worker", "agents.grids", "launch",
+    "grid.paper.venue", "grid.control", "grid.node.gate", "grid.node.setup", "envs.pipeline",
+    "agents.worker", "agents.grids", "launch",
 )  # fmt: skip
 ENGINE = ("grid.node.", "envs.data.", "envs.engine", "envs.rerun", "envs.stage", "agents.bench.")
 TORCH = (
     "agents.algorithms", "agents.export", "agents.gather", "agents.progress", "agents.training",
-    "agents.vec",
+    "agents.vec", "agents.bench.vector",
 )  # fmt: skip
 
 

@@ -1,0 +1,210 @@
+"""How orders reach a venue, and when the market may go on: the one difference between venues.
+
+A decision's order may fill on the first market event at or after the decision's time plus the
+venue's latency, as in the env, wherever it is sent.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+from nautilus_trader.model import ClientOrderId
+
+from grid import wire
+from grid.node.exec_client import PaperWiring
+from grid.node.strategy import AgentStrategy
+
+type Submit = Callable[[Any], None]
+
+
+class Route(Protocol):
+    """From the strategy to a venue.
+
+    Attributes:
+        open_orders: orders that are neither filled nor closed.
+        settled: whether nothing is due from the venue before the next market event.
+        kept: what the venue has kept of earlier runs; None if nothing.
+        waits: whether an event is shown only when the decision on it has ended, as in the env: what
+            fills on a row is not known yet when an order on that row is checked.
+    """
+
+    waits: bool
+
+    @property
+    def open_orders(self) -> int: ...  # noqa: D102
+
+    @property
+    def settled(self) -> bool: ...  # noqa: D102
+
+    @property
+    def kept(self) -> wire.VenueReply | None: ...  # noqa: D102
+
+    def start(self, strategy: AgentStrategy, submit: Submit) -> None:
+        """Use `submit` to hand an order to the engine."""
+
+    def send(self, order: Any, asked_ns: int) -> Literal["held", "submitted"]:
+        """Send an order that was asked for at `asked_ns`, now or when its time has come."""
+
+    def show(self, event: wire.Bar | wire.Quote) -> None:
+        """A market event has come, and the strategy has seen it."""
+
+    def accepted(self, client_order_id: str) -> None:
+        """The venue has the order."""
+
+    def closed(self, client_order_id: str) -> None:
+        """The order is filled, or over."""
+
+    def withdraw(self) -> list[Any]:
+        """Take all orders back; return those that no venue knows of yet."""
+
+
+class SandboxRoute:
+    """Holds every order back for the venue's latency: the sandbox fills at once, at what was shown.
+
+    Args:
+        latency_ns: of the venue.
+    """
+
+    waits = False
+    kept = None
+
+    def __init__(self, latency_ns: int) -> None:
+        self._latency_ns = latency_ns
+        self._held: deque[tuple[int, Any]] = deque()
+        self._at_venue: set[str] = set()
+
+    @property
+    def open_orders(self) -> int:
+        """Orders held back or at the venue."""
+        return len(self._held) + len(self._at_venue)
+
+    @property
+    def settled(self) -> bool:
+        """Whether no order is at the venue."""
+        return not self._at_venue
+
+    def start(self, strategy: AgentStrategy, submit: Submit) -> None:
+        """Use `submit` to hand an order to the engine."""
+        self._submit = submit
+
+    def send(self, order: Any, asked_ns: int) -> Literal["held", "submitted"]:
+        """Hold the order back."""
+        self._held.append((asked_ns + self._latency_ns, order))
+        return "held"
+
+    def show(self, event: wire.Bar | wire.Quote) -> None:
+        """Submit the orders whose time has come."""
+        while self._held and self._held[0][0] <= event.ts_event_ns:
+            order = self._held.popleft()[1]
+            self._at_venue.add(str(order.client_order_id))
+            self._submit(order)
+
+    def accepted(self, client_order_id: str) -> None:
+        """It fills at once."""
+
+    def closed(self, client_order_id: str) -> None:
+        """Wait for it no more."""
+        self._at_venue.discard(client_order_id)
+
+    def withdraw(self) -> list[Any]:
+        """Drop what is held back."""
+        dropped = [order for _, order in self._held]
+        self._held.clear()
+        return dropped
+
+
+class PaperRoute:
+    """Sends every order at once, to a venue that outlives the node and keeps it until it is due.
+
+    The venue is shown each market event while orders are open there, behind them on the same line:
+    so they fill on what the strategy saw, whatever is fast or slow.
+
+    Args:
+        wiring: of the engine's client of that venue.
+        latency_ns: of the venue.
+    """
+
+    waits = True
+
+    def __init__(self, wiring: PaperWiring, latency_ns: int) -> None:
+        self._wiring = wiring
+        self._latency_ns = latency_ns
+        self._early: list[tuple[Any, int]] = []  # before the first price the engine denies all
+        self._quote: wire.Quote | None = None
+        self._due_ns: dict[str, int] = {}  # at the venue, and not shown the event that fills it
+        self._awaited: set[str] = set()  # a reply about it is due
+
+    @property
+    def kept(self) -> wire.VenueReply | None:
+        """The venue's answer when the account was opened, if it holds anything."""
+        opened = self._wiring.opened
+        return opened if opened and (opened.holdings.fills or opened.orders) else None
+
+    @property
+    def open_orders(self) -> int:
+        """Orders on the way or at the venue."""
+        return len(self._early) + len(self._awaited | self._due_ns.keys())
+
+    @property
+    def settled(self) -> bool:
+        """Whether the venue has taken every order, and told of every fill that is due."""
+        return not self._awaited
+
+    def start(self, strategy: AgentStrategy, submit: Submit) -> None:
+        """Use `submit` to hand an order to the engine; go on with what the venue has kept."""
+        self._strategy = strategy
+        self._submit = submit
+        if self.kept is not None:
+            self._due_ns = {order.client_order_id: order.due_ns for order in self.kept.orders}
+
+    def send(self, order: Any, asked_ns: int) -> Literal["held", "submitted"]:
+        """Send the order on, once there is a price."""
+        due_ns = asked_ns + self._latency_ns
+        if self._quote is None:
+            self._early.append((order, due_ns))
+            return "held"
+        self._send(order, due_ns)
+        return "submitted"
+
+    def show(self, event: wire.Bar | wire.Quote) -> None:
+        """Show it to the venue, if an order waits there."""
+        if isinstance(event, wire.Quote):
+            self._quote = event
+        if self._quote is None:
+            return
+        for order, due_ns in self._early:
+            self._send(order, due_ns)
+        self._early.clear()
+        if not self._due_ns or self._wiring.client is None:
+            return
+        now_ns = event.ts_event_ns
+        self._wiring.client.show(now_ns, self._quote)
+        for order_id in [o for o, due_ns in self._due_ns.items() if due_ns <= now_ns]:
+            del self._due_ns[order_id]
+            self._awaited.add(order_id)
+
+    def accepted(self, client_order_id: str) -> None:
+        """It rests until it is due."""
+        if client_order_id in self._due_ns:
+            self._awaited.discard(client_order_id)
+
+    def closed(self, client_order_id: str) -> None:
+        """Wait for it no more."""
+        self._awaited.discard(client_order_id)
+        self._due_ns.pop(client_order_id, None)
+
+    def withdraw(self) -> list[Any]:
+        """Cancel what rests at the venue; drop what was not sent."""
+        for order_id in self._due_ns:
+            self._awaited.add(order_id)
+            self._strategy.cancel_order(ClientOrderId(order_id))
+        self._due_ns.clear()
+        dropped = [order for order, _ in self._early]
+        self._early.clear()
+        return dropped
+
+    def _send(self, order: Any, due_ns: int) -> None:
+        order_id = str(order.client_order_id)
+        self._due_ns[order_id] = self._wiring.due_ns[order_id] = due_ns
+        self._awaited.add(order_id)
+        self._submit(order)
