@@ -6,9 +6,9 @@ import numpy as np
 
 from agents.checkpoint import DataRef
 from agents.config import RunConfig, Span
-from agents.vec import EnvRecipe
 from envs import rewards
 from envs.pipeline import Pipeline, as_rows, fit
+from envs.trading_recipe import EnvRecipe
 from grid.dataset import Dataset, to_iso, to_ns
 from grid.errors import ConfigError, DataError
 from grid.home import Home

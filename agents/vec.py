@@ -4,7 +4,7 @@ The vector env resets an env by itself when its episode ends, as stable-baseline
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -19,7 +19,6 @@ from stable_baselines3.common.vec_env.base_vec_env import (
 from envs import layout
 from envs.recipe import Recipe, path_of
 from envs.shared import TIMEOUT_S, SharedEnvs
-from envs.trading_recipe import EnvRecipe
 from envs.vector import seeds_of
 
 
@@ -118,11 +117,8 @@ class SharedVecEnv(VecEnv):
         return [int(i) for i in self._get_indices(indices)]
 
 
-def make_vec(recipe: EnvRecipe, n_envs: int) -> VecEnv:
+def make_vec(recipe: Recipe, n_envs: int) -> VecEnv:
     """Return `n_envs` envs that count their episodes; close it when done."""
     single = n_envs == 1
     envs: VecEnv = DummyVecEnv([recipe.make]) if single else SharedVecEnv([recipe] * n_envs)
     return VecMonitor(envs)
-
-
-__all__: Final = ["EnvRecipe", "SharedVecEnv", "make_vec"]

@@ -27,6 +27,6 @@ def _array(code: int, data: memoryview) -> Any:
 
 
 encode: Final = msgspec.msgpack.Encoder(enc_hook=_plain).encode
-decode: Final = msgspec.msgpack.Decoder(ext_hook=_array, strict=False).decode
+decode: Final = msgspec.msgpack.Decoder(ext_hook=_array).decode
 
 __all__ = ["decode", "encode"]

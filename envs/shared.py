@@ -25,7 +25,7 @@ from grid.errors import ArgonautError, ConfigError, EnvError, ProcessDied
 
 TIMEOUT_S: Final = 60.0
 START_S: Final = 120.0  # imports the engine and makes the envs
-SPIN_NS: Final = 100_000
+SPIN_NS: Final = 50_000
 
 type Info = dict[str, Any]
 

@@ -9,6 +9,7 @@ from envs.market import MarketEnv
 from envs.parallel import ParallelMarketEnv, Role
 from envs.schemes import Orders, Weights
 from envs.trading import TradingEnv
+from envs.vector import SharedVectorEnv
 from envs.views import Rows, Timer, View
 from grid.spec import TargetRule
 from grid.venue import Venue
@@ -18,7 +19,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "env.md").read_text()
 
 KINDS = (
     TradingEnv, MarketEnv, ParallelMarketEnv, Role, View, Rows, Timer, Weights, Orders, Venue,
-    TargetRule,
+    TargetRule, SharedVectorEnv,
 )  # fmt: skip
 
 
