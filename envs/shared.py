@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn
 
 import gymnasium
 import msgspec
+from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError, ResetNeeded
 
 from envs import layout
 from envs.block import BUILD, CALL, CLOSE, ENDED, FAILED, OPEN, PASS, RESET, STEP, Arrays, Head
@@ -65,7 +66,7 @@ class SharedEnvs:
         self._timeout_s, self._spin_ns = START_S, spin_ns
         self._types = recipes[0].info_types()
         self._count = 0
-        self._pending = self._ready = False
+        self._pending = self._stepping = self._ready = False
         self._memory = os.memfd_create("argonaut-envs")
         self._wake, self._done = os.eventfd(0), os.eventfd(0)
         self._finalizer = weakref.finalize(self, _close, self._memory, self._wake, self._done)
@@ -100,17 +101,21 @@ class SharedEnvs:
 
         Raises:
             ConfigError: the actions have another shape or kind.
-            gymnasium.error.ResetNeeded: the envs were not reset, not even after an error.
+            ResetNeeded: the envs were not reset, not even after an error.
         """
         self._check_open()
         if not self._ready:
-            raise gymnasium.error.ResetNeeded("step of envs that are not reset: call reset first")
+            raise ResetNeeded("step of envs that are not reset: call reset first")
         layout.put_all(self.arrays.actions, actions)
         self._ready = False  # until the step has gone well
         self._order(STEP)
+        self._stepping = True
 
     def end(self) -> tuple[list[Info], dict[int, Info]]:
         """Return the infos of the step, and for envs whose episode ended those of the reset."""
+        self._check_open()
+        if not self._stepping:
+            raise NoAsyncCallError("end of a step: expected `begin` before it", "step")
         states = self._wait()
         self._ready = True
         infos = list(map(self._head.read, range(self.n)))
@@ -129,6 +134,8 @@ class SharedEnvs:
         self, how: str, name: str, *args: Any, envs: Sequence[int] | None = None, **kwargs: Any
     ) -> list[Any]:
         """Get, set, use or call an attribute of some envs; see `envs.vector_worker`."""
+        if self._stepping:
+            raise AlreadyPendingCallError(f"{name}: expected no step under way", "step")
         envs = range(self.n) if envs is None else envs
         self._order(CALL, dict.fromkeys(envs, (how, name, args, kwargs)))
         self._wait()
@@ -183,7 +190,7 @@ class SharedEnvs:
                 let_others()
             else:
                 self._sleep(want)
-        self._pending = False
+        self._pending = self._stepping = False
         states: bytes = memory[head.state : head.state + self.n]
         if FAILED in states:
             self._raise(states.index(FAILED))

@@ -107,7 +107,8 @@ class Workers:
                 self._process.wait(_END_S)
             for env, file in enumerate(self._logs):
                 if tail := _tail(file):
-                    log.warning("env %d wrote: %s", env, tail)
+                    who = f"env {env}" if env < self._head.n else "the process that starts the envs"
+                    log.warning("%s wrote: %s", who, tail)
             self._finalizer()
         self.over = self.over or "vector env: expected an open one, found it closed"
 

@@ -255,6 +255,18 @@ def test_step_before_reset_and_after_close_says_so(make):
         env.reset()
 
 
+def test_calls_out_of_order_are_refused_and_lose_no_step(make):
+    env = make([Counting()] * 2)
+    env.reset()
+    with pytest.raises(gymnasium.error.NoAsyncCallError):
+        env.step_wait()
+    env.step_async(ACTIONS)
+    with pytest.raises(gymnasium.error.AlreadyPendingCallError, match="mood"):
+        env.get_attr("mood")
+    assert env.step_wait()[4]["step"].tolist() == [1, 1]
+    assert env.get_attr("mood") == ("calm", "calm")
+
+
 # -- death -----------------------------------------------------------------------------------------
 
 
