@@ -72,6 +72,7 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
         epochs=home.epochs,
         halt=home.halts / f"{config.name}.json",
         audit=home.audit / f"{config.name}.jsonl",
+        marks=home.venues / f"{config.name}-{config.node.account}.marks",
         ttl_ns=round(config.node.ttl_ms * _NS_PER_MS),
         lease_ttl_ns=round(config.node.lease_ttl_ms * _NS_PER_MS),
         fallback=config.node.fallback,

@@ -1,9 +1,14 @@
-"""A halt on disk: it outlives the node, and ends only when a person says so."""
+"""What the guard keeps on disk over restarts of its node: a halt, and what losses count from.
+
+A halt ends only when a person says so.
+"""
 
 import os
 from pathlib import Path
 
 import msgspec
+
+from grid.limits import Marks
 
 
 class Halt(msgspec.Struct, frozen=True):
@@ -41,3 +46,22 @@ def save(file: Path, halt: Halt | None) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def load_marks(file: Path) -> Marks | None:
+    """Return the marks kept in a file, None where there are none to be read."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Marks)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def save_marks(file: Path, marks: Marks | None) -> None:
+    """Keep marks over a kill of this process; not over a power cut, which is no trading day."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if marks is None:
+        file.unlink(missing_ok=True)
+        return
+    temp = file.with_suffix(".tmp")
+    temp.write_bytes(msgspec.json.encode(marks))
+    temp.rename(file)

@@ -48,21 +48,31 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     on_halt: Literal["hold", "flatten"] = "hold"
 
 
+class Marks(msgspec.Struct, frozen=True):
+    """What losses are counted from: equity at the last mark, as the day began, and the highest."""
+
+    equity: float
+    day: int
+    day_began: float
+    peak: float
+
+
 class Meter:
     """What was ordered and lost so far, against the limits.
 
     Args:
         limits: what is allowed.
         multiplier: notional of one unit at a price of one.
+
+    Attributes:
+        marks: what losses are counted from; None before the first mark.
     """
 
     def __init__(self, limits: Limits, multiplier: float) -> None:
         self._limits = limits
         self._multiplier = multiplier
         self._ordered: deque[int] = deque()
-        self._equity: float | None = None
-        self._day = 0
-        self._day_began = self._peak = 0.0  # equity
+        self.marks: Marks | None = None
 
     def refusal(self, order_qty: float, held_qty: float, mark_px: float, now_ns: int) -> str:
         """Return why an order must not leave; empty if it may.
@@ -100,27 +110,28 @@ class Meter:
 
     def breach(self, equity: float, now_ns: int) -> str:
         """Take in equity at a mark; return which loss is too great, empty if none is."""
-        day = now_ns // _NS_PER_DAY
-        if self._equity is None:
-            self._day, self._day_began, self._peak = day, equity, equity
-        elif day != self._day:
-            self._day, self._day_began = day, self._equity
-        self._equity = equity
-        self._peak = max(self._peak, equity)
-        loss, most = self._day_began - equity, self._limits.max_daily_loss
+        marks = self.marks = self._mark(equity, now_ns // _NS_PER_DAY)
+        loss, most = marks.day_began - equity, self._limits.max_daily_loss
         if most is not None and loss >= most:
             return f"limits.max_daily_loss {most:,.10g}: {loss:,.2f} lost on {to_iso(now_ns)[:10]}"
-        fallen, share = self._peak - equity, self._limits.max_drawdown_share
-        if share is not None and fallen >= share * self._peak:
+        fallen, share = marks.peak - equity, self._limits.max_drawdown_share
+        if share is not None and fallen >= share * marks.peak:
             return (
                 f"limits.max_drawdown_share {share:g}: equity {equity:,.2f} is"
-                f" {fallen / self._peak:.4f} below its highest, {self._peak:,.2f}"
+                f" {fallen / marks.peak:.4f} below its highest, {marks.peak:,.2f}"
             )
         return ""
 
     def begin_anew(self) -> None:
         """Count losses from the next mark on."""
-        self._equity = None
+        self.marks = None
+
+    def _mark(self, equity: float, day: int) -> Marks:
+        last = self.marks
+        if last is None:
+            return Marks(equity, day, equity, equity)
+        day_began = last.day_began if day == last.day else last.equity
+        return Marks(equity, day, day_began, max(last.peak, equity))
 
     def _ordered_within(self, span_ns: int, now_ns: int) -> int:
         return sum(at_ns > now_ns - span_ns for at_ns in self._ordered)

@@ -199,6 +199,11 @@ class BusLink:
         """The strategy's own account."""
         return self._strategy.ledger
 
+    @property
+    def restored(self) -> bool:
+        """Whether the account goes on from an earlier node."""
+        return self._route.kept is not None
+
     def close_position(self, client_order_id: str) -> bool:
         """Order what closes the position, open orders counted as done; say whether anything."""
         decision_ns, self._asked_ns = self._asked_ns, self.market_ns

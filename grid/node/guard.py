@@ -15,7 +15,7 @@ import msgspec
 from grid import halt, wire
 from grid.audit import Audit, Kind
 from grid.halt import Halt
-from grid.limits import Limits, Meter
+from grid.limits import Limits, Marks, Meter
 from grid.node.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,10 @@ class Desk(Protocol):
     def ledger(self) -> Ledger:
         """The strategy's own account."""
 
+    @property
+    def restored(self) -> bool:
+        """Whether the account goes on from an earlier node."""
+
     def publish(self, event: wire.Event) -> None:
         """Publish an event on the strategy's exec topic."""
 
@@ -46,9 +50,11 @@ class Guard:
     Args:
         strategy_id: who is guarded.
         epoch: of the node.
-        limits: what is allowed.
+        allowed: the limits.
         multiplier: of the instrument.
         file: of the halt: see `grid.halt`.
+        marks: file of what losses are counted from, for an account that goes on in the next node;
+            None where every node begins anew.
         audit: where acts and refusals are written.
 
     Attributes:
@@ -60,25 +66,30 @@ class Guard:
         self,
         strategy_id: str,
         epoch: int,
-        limits: Limits,
+        allowed: Limits,
         multiplier: float,
         file: Path,
         audit: Audit,
+        marks: Path | None = None,
     ) -> None:
         self.halt = halt.load(file)
         self.counts: Counter[str] = Counter(halts=0, limited=0)
         self.audit = audit
         self._strategy_id = strategy_id
         self._epoch = epoch
-        self._limits = limits
-        self._meter = Meter(limits, multiplier)
+        self._limits = allowed
+        self._meter = Meter(allowed, multiplier)
         self._file = file
+        self._marks_file = marks
+        self._marks_kept: Marks | None = None
         self._flattened = 0
         self._replies: OrderedDict[str, wire.ControlReply] = OrderedDict()
 
     def start(self, desk: Desk) -> None:
         """Guard this desk from now on, and tell of a halt that is in force already."""
         self._desk = desk
+        if desk.restored and self._marks_file is not None:
+            self._meter.marks = self._marks_kept = halt.load_marks(self._marks_file)
         if self.halt is not None:
             log.warning("still halted by %s: %s", self.halt.by, self.halt.reason)
             self._tell_halt(self.halt)
@@ -119,6 +130,17 @@ class Guard:
         """Take in equity at a new mark, and halt if too much of it is lost."""
         if self.halt is None and (said := self._meter.breach(equity, self._desk.market_ns)):
             self._breach(said)
+
+    def sync(self) -> None:
+        """Put on disk what need not be there at once; call it every now and then."""
+        self.audit.sync()
+        if self._marks_file is None or self._meter.marks == self._marks_kept:
+            return
+        self._marks_kept = self._meter.marks
+        try:
+            halt.save_marks(self._marks_file, self._marks_kept)
+        except OSError as e:
+            log.error("marks not kept in %s: %s", self._marks_file, e)
 
     def refused(self, by: str, reason: str, subject: str) -> None:
         """Write down what was refused, here or at the gate."""

@@ -117,6 +117,7 @@ class _Node:
             setup.instrument.multiplier,
             setup.halt,
             Audit(setup.audit, setup.strategy_id, epoch),
+            setup.marks if setup.paper else None,
         )
         self._paper = self._paper_wiring() if setup.paper else None
         latency_ns = setup.venue.latency_ns
@@ -180,6 +181,7 @@ class _Node:
             loop.remove_reader(self._life.wake_fd)
             node.dispose()
             self._publisher.heartbeat("stopped", self._counters())
+            self._guard.sync()
             self._guard.audit.close()
             self._responder.close()
         if isinstance(self._error, ArgonautError):
@@ -248,7 +250,7 @@ class _Node:
                 self._begin(loop.time())
             halted = self._guard.halt is not None and self._state == "trading"
             self._publisher.heartbeat("halted" if halted else self._state, self._counters())
-            self._guard.audit.sync()
+            self._guard.sync()
             self._life.beat()
             await asyncio.sleep(_PULSE_S)
 

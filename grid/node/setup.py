@@ -30,6 +30,7 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
         epochs: folder of the epoch counters.
         halt: file of the halt in force: see `grid.halt`.
         audit: file of the audit log: see `grid.audit`.
+        marks: file of what losses are counted from, over restarts at the paper venue.
         ttl_ns: time to answer a decision.
         lease_ttl_ns: a lease lapses when it is not renewed for so long.
         fallback: what to do without an action.
@@ -56,6 +57,7 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
     epochs: Path
     halt: Path
     audit: Path
+    marks: Path
     ttl_ns: int
     lease_ttl_ns: int
     fallback: Literal["hold", "flatten"] = "hold"

@@ -158,10 +158,19 @@ def asks_again(event):
     return isinstance(event, wire.Heartbeat) and event.counters.get("venue_repeated", 0) > 0
 
 
-def test_order_that_was_under_way_when_the_node_died_is_taken_over(trading):
+@pytest.mark.parametrize("status", ["accepted", "filled"])
+def test_order_that_was_under_way_when_the_node_died_is_taken_over(trading, status):
     """The venue is stopped, an order or its tick is sent, the node dies, the venue goes on."""
     grid, up, seen = trading
     venue, node = grid.pid_of("venue"), grid.pid_of("node")
+    seen.until(
+        lambda e: (
+            isinstance(e, wire.Fill)
+            if status == "filled"
+            else isinstance(e, wire.OrderUpdate) and e.status == status
+        ),
+        f"an order to be {status}",
+    )
     kill(venue, signal.SIGSTOP)
     seen.until(asks_again, "the node to wait for the venue")
     kill(node, signal.SIGKILL)

@@ -18,6 +18,7 @@ class Desk:
         self.ledger = Ledger(1_000.0, 1.0)
         self.events = []
         self.closed = []
+        self.restored = False
 
     def publish(self, event):
         self.events.append(event)
@@ -38,10 +39,12 @@ class Desk:
 def make(tmp_path):
     audits = []
 
-    def build(epoch=3, **limits):
+    def build(epoch=3, marks=None, restored=False, **limits):
         audits.append(Audit(tmp_path / "audit" / "g.jsonl", "S-1", epoch))
-        guard = Guard("S-1", epoch, Limits(**limits), 1.0, tmp_path / "h" / "g.json", audits[-1])
+        halt_file = tmp_path / "h" / "g.json"
+        guard = Guard("S-1", epoch, Limits(**limits), 1.0, halt_file, audits[-1], marks)
         desk = Desk()
+        desk.restored = restored
         guard.start(desk)
         return guard, desk
 
@@ -172,3 +175,20 @@ def test_open_orders_of_a_side_count_as_filled_and_those_of_the_other_as_not(mak
     desk.ledger.order(-6.0)
     assert guard.refusal("alpha", 5.0, 1.0)
     assert guard.refusal("alpha", -5.0, 1.0)
+
+
+def test_drawdown_is_counted_over_a_restart_where_the_account_goes_on(make, tmp_path):
+    kept = {"marks": tmp_path / "v" / "g.marks", "max_drawdown_share": 0.1}
+    guard, _ = make(**kept)
+    guard.marked(1_000.0)
+    guard.marked(950.0)
+    guard.sync()
+    new_account, _ = make(epoch=4, **kept)
+    new_account.marked(890.0)
+    assert new_account.halt is None
+    same_account, _ = make(epoch=5, restored=True, **kept)
+    same_account.marked(890.0)
+    assert same_account.halt.reason.endswith("below its highest, 1,000.00")
+    same_account.control(control(wire.Resume))
+    same_account.sync()
+    assert not kept["marks"].exists()

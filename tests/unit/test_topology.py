@@ -97,3 +97,11 @@ def test_processes_without_recorder_and_end_have_neither() -> None:
     specs = processes(config_, ("argonaut",), Path("g.toml"), Home())
     assert [s.name for s in specs] == ["broker", "feed", "node", "agent-alpha", "agent-beta"]
     assert not any(s.completes for s in specs)
+
+
+def test_processes_on_paper_have_a_venue_before_the_node() -> None:
+    node = {"strategy_id": "s1", "checkpoint": "c1", "venue": "paper", "account": "two"}
+    specs = processes(grid(node=node), ("argonaut",), Path("g.toml"), Home())
+    assert [s.name for s in specs][:5] == ["broker", "recorder", "feed", "venue", "node"]
+    assert specs[3].argv[:4] == ("argonaut", "venue", "--config", "g.toml")
+    assert specs[3].essential
