@@ -184,8 +184,7 @@ GOLDEN: list[tuple[wire.Message, str]] = [
     ),
     (
         wire.ControlReply("r1", "halted", True, "", -1.0, "flatten-1-1"),
-        "97a7636f6e74726f6ca27231a668616c746564c3a0cbbff0000000000000ab666c617474656e2d31"
-        "2d31",
+        "97a7636f6e74726f6ca27231a668616c746564c3a0cbbff0000000000000ab666c617474656e2d312d31",
     ),
     (
         wire.Register("s", 1),
