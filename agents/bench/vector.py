@@ -9,11 +9,13 @@ The envs are `TradingEnv`s that hold, with features, account, reward and info as
 live at the same time and take turns in every round, so that a busy machine is busy for all.
 """
 
+import gc
 import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -44,7 +46,7 @@ _HOLD: Final = 1  # of short, flat, long
 def run() -> list[Row]:
     """Measure; takes about half a minute."""
     rows = []
-    with TemporaryDirectory(prefix="argonaut-") as name:
+    with TemporaryDirectory(prefix="argonaut-") as name, closing(_Servers()):
         recipe = _recipe(Home(Path(name)))
         for n in SIZES:
             rates, slow_us = _measure(recipe, n)
@@ -56,6 +58,15 @@ def run() -> list[Row]:
                 Row.of(f"async_{n}", rates["async"], "steps/s", base),
             ]
     return rows
+
+
+class _Servers:
+    """What `multiprocessing` starts for the others, and would keep as long as this process."""
+
+    def close(self) -> None:
+        gc.collect()  # what the envs hold is unregistered there
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
+        resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
 
 
 def _measure(recipe: EnvRecipe, n: int) -> tuple[dict[str, float], dict[str, float]]:

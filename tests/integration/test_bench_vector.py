@@ -1,3 +1,4 @@
+import psutil
 import pytest
 
 from agents.bench import vector
@@ -13,3 +14,4 @@ def test_bench_of_vector_envs_measures_every_row_beside_its_baseline(
     rows = vector.run()
     assert [row.name for row in rows] == ["shared_2", "shared_2_p95_us", "gym_2", "async_2"]
     assert all(row.value > 0 and row.baseline > 0 for row in rows)
+    assert not psutil.Process().children(recursive=True)
