@@ -130,12 +130,13 @@ def test_agent_that_was_frozen_for_a_while_skips_to_the_present(bring_up):
         lambda e: (
             isinstance(e, wire.Heartbeat)
             and e.name == "agent-alpha"
-            and e.counters.get("lagged", 0.0) >= 1.0
+            and e.counters["joined"] >= 2.0
             and e.state == "live"
         ),
         "the agent to have skipped to the present",
     )
-    assert beat.counters["joined"] == beat.counters["lagged"] + 1
+    # on a busy machine the broker may have cut it off before: then it knows by the hole
+    assert beat.counters.get("lagged", 0.0) + beat.counters.get("rejoins", 0.0) >= 1.0
     seen.outcomes(20)
     end(supervisor)
     check_nothing_twice(grid)
