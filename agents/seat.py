@@ -14,13 +14,11 @@ from envs.follower import Follower
 from envs.pipeline import Pipeline
 from grid import wire
 from grid.freshness import Freshness
-from grid.history import HISTORY, history_of
+from grid.retriever import Retriever
 from grid.streams import InOrder
 
 _HELLO_EVERY_NS: Final = 500_000_000
 _RESEND_AFTER_NS: Final = 200_000_000
-_FETCH_EVERY_NS: Final = 100_000_000
-_FETCH_FOR_NS: Final = 2_000_000_000  # without progress
 _BEFORE_WELCOME: Final = 1_000  # events that may wait for it
 _FETCH_ROWS: Final = 20_000  # a snapshot is cheaper than more than these
 
@@ -79,10 +77,7 @@ class Seat:
         self._decisions = 0  # sequence of the last that came, in its stream
         self._decisions_high = 0
         self._fresh = Freshness(0)
-        # what is being fetched
-        self._fetch_ns = 0
-        self._fetch_until_ns = 0
-        self._fetches = 0
+        self._retriever = Retriever(agent_id)
 
     @property
     def state(self) -> str:
@@ -202,20 +197,16 @@ class Seat:
     def _fetch(self, now_ns: int) -> wire.Fetch | None:
         wanted = self._wanted()
         if wanted is None:
-            self._fetch_until_ns = 0
+            self._retriever.end()
             return None
-        if self._fresh.state == "lagging" or now_ns < self._fetch_ns:
+        if self._fresh.state == "lagging":
             return None
         topic, first, last = wanted
-        if now_ns >= self._fetch_until_ns or last - first >= _FETCH_ROWS:
+        if self._retriever.expired(now_ns) or last - first >= _FETCH_ROWS:
             self.counts["unfetched"] += 1
             self._do_without(topic, now_ns)
             return None
-        self._fetch_ns = now_ns + _FETCH_EVERY_NS
-        self._fetches += 1
-        source, epoch = self._followed
-        at = HISTORY if self._fetches % 2 else history_of(source)
-        return wire.Fetch(at, self.agent_id, source, epoch, topic, first, last)
+        return self._retriever.ask((*self._followed, topic), first, last, now_ns)
 
     def _do_without(self, topic: str, now_ns: int) -> None:
         if topic == self.row_topic:
@@ -246,12 +237,14 @@ class Seat:
         self._waiting = None
         self._renew_ns = now_ns
         self._fresh.renew(now_ns)
-        self._fetch_until_ns = 0
         self._rows = InOrder(welcome.market_seq)
         self._follower = Follower(self._pipeline)
         for row in welcome.history:
             self._follower.push(row)
         self.counts["joined"] += 1
+        self._retriever.end()
+        if self._wanted() is not None:
+            self._gap(now_ns)  # a decision that was lost before
         action = None
         while self._before and self._welcome is welcome:
             action = self.event(*self._before.popleft()) or action
@@ -302,13 +295,7 @@ class Seat:
             self._leave("rejoins", now_ns)
 
     def _gap(self, now_ns: int) -> None:
-        """Begin to fetch what is missing, if that has not begun."""
-        if self._fetch_until_ns:
-            return
-        self.counts["gaps"] += 1
-        self._fetch_ns = now_ns
-        self._fetch_until_ns = now_ns + _FETCH_FOR_NS
-        self._fetches = 0
+        self.counts["gaps"] += self._retriever.begin(now_ns)
 
     def _ask(self, envelope: wire.Envelope, now_ns: int) -> None:
         """Take a decision; it is answered as soon as all is there that it rests on."""
@@ -405,15 +392,14 @@ class Seat:
                 self._ask(envelope, now_ns)
         self.counts["fetched"] += self._rows.last - before
         if self._rows.last > before:
-            self._fetch_ns = now_ns
-            self._fetch_until_ns = now_ns + _FETCH_FOR_NS
+            self._retriever.progress(now_ns)
 
     def _evicted(self, reply: wire.Evicted, now_ns: int) -> None:
         wanted = self._wanted()
         if self._welcome is None or wanted is None or reply.topic != wanted[0]:
             return
-        if self._fetches % 2:  # the recorder has it not; the source may
-            self._fetch_ns = now_ns
+        if not self._retriever.asked_the_source:
+            self._retriever.turn(now_ns)
         else:
             self.counts["evicted"] += 1
             self._do_without(reply.topic, now_ns)
