@@ -11,7 +11,7 @@ from gymnasium.utils.env_checker import check_env
 from nautilus_trader.model import Venue as EngineVenue
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
-from envs.engine import SteppedEngine, build, market_data
+from envs.engine import SteppedEngine, build, free, market_data
 from envs.pipeline import as_rows
 from envs.synthetic import write_synthetic
 from envs.trading import TradingEnv
@@ -110,7 +110,8 @@ def test_stepped_run_equals_a_plain_run_with_the_same_decisions(kind, every):
     stepped.close()
 
     answers = iter(targets)
-    engine, strategy = build(spec, instrument, VENUE, LocalLink(lambda _: next(answers), every))
+    link = LocalLink(lambda _: next(answers), every)
+    engine, strategy = build(spec, instrument, VENUE, link)
     engine.add_data(events, validate=False)
     engine.run()
     reports = {
@@ -124,7 +125,7 @@ def test_stepped_run_equals_a_plain_run_with_the_same_decisions(kind, every):
     ledger = strategy.ledger
     assert (ledger.cash, ledger.position_qty, ledger.fees, ledger.fills) == book
     assert ledger.fills > 20
-    engine.dispose()
+    free(engine, strategy, link)
 
 
 @pytest.mark.parametrize("kind", MARKETS)
@@ -160,14 +161,14 @@ def test_env_that_runs_ahead_of_its_engine_equals_a_plain_run(make, kind, every,
     link = LocalLink(decide, every)
     filled = []
     link.filled = lambda qty, px, fee, event: filled.append((event.ts_event, qty, px, fee))
-    engine, _ = build(spec, data.manifest.instrument, venue, link)
+    engine, strategy = build(spec, data.manifest.instrument, venue, link)
     window = {k: v[first:] for k, v in data.columns.items()}
     engine.add_data(market_data(data.manifest, window, spec.bar_type, venue), validate=False)
     engine.run()
     assert seen[1 : len(trail) + 1] == trail
     assert filled[: len(fills)] == fills
     assert len(fills) > 1
-    engine.dispose()
+    free(engine, strategy, link)
 
 
 def _comparable(reports):
