@@ -373,6 +373,9 @@ class Seat:
     # -- replies ------------------------------------------------------------------------------
 
     def _answered(self, answer: wire.Answer, now_ns: int) -> None:
+        if answer.retry:  # it never got there; it is sent again while it is in time
+            self.counts["undelivered"] += 1
+            return
         self.counts[answer.status] += 1
         waiting = self._waiting
         if waiting is not None and answer.action_seq == waiting.action_seq:

@@ -105,7 +105,9 @@ class Switch:
         reason = f"strategy {wire.addressee(request)!r} {said}"
         match request:
             case wire.Action():
-                answer = wire.Answer("rejected", request.decision_seq, request.action_seq, reason)
+                answer = wire.Answer(
+                    "rejected", request.decision_seq, request.action_seq, reason, retry=True
+                )
                 return self._answer(agent, why, answer)
             case _:
                 return self._answer(agent, why, wire.Refused(reason, retry=True))

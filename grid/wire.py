@@ -342,6 +342,7 @@ class Answer(Message, frozen=True, tag="answer"):
     action_seq: int
     reason: str = ""
     client_order_ids: tuple[str, ...] = ()
+    retry: bool = False  # it did not reach the strategy: send the same again while it is in time
 
 
 class Renew(Message, frozen=True, tag="renew"):

@@ -126,17 +126,16 @@ def test_agent_that_was_frozen_for_a_while_skips_to_the_present(bring_up):
 
     seen.until(long_enough, "2.7 seconds of market")
     kill(pid, signal.SIGCONT)
-    beat = seen.until(
+    # on a busy machine the broker may have cut it off before: then it knows by the hole
+    seen.until(
         lambda e: (
             isinstance(e, wire.Heartbeat)
             and e.name == "agent-alpha"
-            and e.counters["joined"] >= 2.0
+            and e.counters.get("lagged", 0.0) + e.counters.get("gaps", 0.0) >= 1.0
             and e.state == "live"
         ),
         "the agent to have skipped to the present",
     )
-    # on a busy machine the broker may have cut it off before: then it knows by the hole
-    assert beat.counters.get("lagged", 0.0) + beat.counters.get("rejoins", 0.0) >= 1.0
     seen.outcomes(20)
     end(supervisor)
     check_nothing_twice(grid)

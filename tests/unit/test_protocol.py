@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from grid import wire
 from grid.bus import EVENTS_HWM, REQUESTS_HWM, Addresses
 from grid.errors import ProtocolError
+from grid.freshness import LAG_NS, STALE_NS
+from grid.history import PAGE_BYTES, PER_S
 from grid.switch import MAX_REQUEST_BYTES, SILENT_S
 
 LAW = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
@@ -76,8 +78,8 @@ GOLDEN: list[tuple[wire.Message, str]] = [
     ),
     (
         wire.Acted(ACTION, ANSWER, 7),
-        "94a561637465649aa6616374696f6ea1730102a1610304cb3fe0000000000000c4040000803f0996"
-        "a6616e73776572a861636365707465640204a092a26f31a26f3207",
+        "94a561637465649aa6616374696f6ea1730102a1610304cb3fe0000000000000c4040000803f0997"
+        "a6616e73776572a861636365707465640204a092a26f31a26f32c207",
     ),
     (
         wire.Joined("s", 1, "a", "champion", 3, "p"),
@@ -168,7 +170,7 @@ GOLDEN: list[tuple[wire.Message, str]] = [
     ),
     (
         ANSWER,
-        "96a6616e73776572a861636365707465640204a092a26f31a26f32",
+        "97a6616e73776572a861636365707465640204a092a26f31a26f32c2",
     ),
     (
         wire.Halt("s", "r1", "ann", "why"),
@@ -308,6 +310,11 @@ def test_law_has_every_field_in_order_with_type_and_default(message: type[msgspe
 def test_law_has_the_limits_and_addresses_of_the_code() -> None:
     for number in (wire.MAX_FRAME_BYTES, MAX_REQUEST_BYTES, EVENTS_HWM, REQUESTS_HWM):
         assert f"{number:,}" in LAW
+    assert f"{PAGE_BYTES:,} bytes of them" in LAW
+    assert f"may ask {PER_S:g} times a second" in LAW
+    assert (STALE_NS, LAG_NS) == (3_000_000_000, 2_000_000_000)
+    assert "after three seconds without any" in LAW
+    assert "more than two seconds old" in LAW
     assert SILENT_S == 3.0
     assert "not registered for three seconds" in LAW
     for field, address in msgspec.to_builtins(Addresses()).items():

@@ -328,6 +328,16 @@ def test_action_without_an_answer_is_sent_again_with_the_same_bytes(node, seat):
     assert seat.counts["unanswered"] == 1
 
 
+def test_action_that_did_not_reach_the_strategy_is_sent_again(node, seat):
+    seat.event(*node.row(), 1)
+    action = seat.event(*node.ask(), 2)
+    seat.reply(wire.Answer("rejected", 1, 1, "is not known here", retry=True), 3)
+    assert [r for r in due(seat, 300 * MS) if isinstance(r, wire.Action)] == [action]
+    seat.reply(wire.Answer("rejected", 1, 1, "no target"), 301 * MS)
+    assert not [r for r in due(seat, 600 * MS) if isinstance(r, wire.Action)]
+    assert (seat.counts["undelivered"], seat.counts["rejected"]) == (1, 1)
+
+
 def test_frames_of_another_source_or_epoch_are_not_taken(node, seat):
     node.row()
     seat.event(*node.row(), 1)

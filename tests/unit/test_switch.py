@@ -56,6 +56,7 @@ def test_action_for_an_unknown_strategy_is_rejected_with_its_own_numbers() -> No
     reply = answer(switch, wire.encode(ACTION))
     assert isinstance(reply, wire.Answer)
     assert (reply.status, reply.decision_seq, reply.action_seq) == ("rejected", 7, 3)
+    assert reply.retry
     assert "'s1' is not known" in reply.reason
     assert switch.refused == {"unknown": 1}
 
