@@ -126,9 +126,7 @@ def test_plain_req_socket_and_plain_msgpack_act_as_the_champion(
 
 
 @pytest.mark.parametrize("fallback", ["hold", "flatten"])
-def test_silent_champion_makes_the_strategy_fall_back(
-    tmp_path, addresses, procs, watch, fallback
-):
+def test_silent_champion_makes_the_strategy_fall_back(tmp_path, addresses, procs, watch, fallback):
     grid = Grid(tmp_path, addresses, markets.bar_columns(900), feed=SLOW,
                 node={"ttl_ms": 150, "fallback": f'"{fallback}"'})  # fmt: skip
     grid.up(procs)
@@ -143,9 +141,7 @@ def test_silent_champion_makes_the_strategy_fall_back(
             lambda e: isinstance(e, wire.Outcome) and e.how == "fallback", "a fallback"
         )
         assert outcome.reason == "no action by the deadline"
-        later = [
-            seen.until(lambda e: isinstance(e, wire.Decision), "a decision") for _ in range(4)
-        ]
+        later = [seen.until(lambda e: isinstance(e, wire.Decision), "a decision") for _ in range(4)]
         held = {d.account.position_qty for d in later[1:]}
         if fallback == "flatten":
             assert outcome.target == 0.0
