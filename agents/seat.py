@@ -237,6 +237,8 @@ class Seat:
         self._waiting = None
         self._renew_ns = now_ns
         self._fresh.renew(now_ns)
+        if welcome.uptime_s:
+            self._fresh.beat(welcome.uptime_s, now_ns)
         self._rows = InOrder(welcome.market_seq)
         self._follower = Follower(self._pipeline)
         for row in welcome.history:

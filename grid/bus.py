@@ -100,6 +100,11 @@ class Publisher:
         self._socket.set(zmq.SNDTIMEO, to_ms(wait_s))
         self._socket.connect(address)
 
+    @property
+    def uptime_s(self) -> float:
+        """How long this publisher has been there."""
+        return time.monotonic() - self._started_s
+
     def publish(self, topic: str, event: wire.Event) -> int:
         """Send an event and return its sequence.
 
@@ -134,11 +139,12 @@ class Publisher:
         """Publish this process's `Heartbeat`, every second at least, from its working thread."""
         topic = f"sys.{self.source}"
         streams = {t: seq for t, seq in self.high.items() if t != topic}
-        uptime_s = time.monotonic() - self._started_s
         counted = {"dropped": float(self.dropped), **(counters or {})}
         return self.publish(
             topic,
-            wire.Heartbeat(self.source, self.role, os.getpid(), state, uptime_s, counted, streams),
+            wire.Heartbeat(
+                self.source, self.role, os.getpid(), state, self.uptime_s, counted, streams
+            ),
         )
 
     def close(self) -> None:

@@ -198,6 +198,7 @@ class Replayer:
             history=tuple(self._history[-_WELCOME_ROWS:]),
             holder=self.gate.holder,
             decision_seq=self._publisher.high.get(topic, 0) - self.gate.is_open,
+            uptime_s=self._publisher.uptime_s,
         )
 
     def _judge(self, corr: bytes, action: wire.Action) -> None:

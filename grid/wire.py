@@ -311,6 +311,7 @@ class Welcome(Message, frozen=True, tag="welcome"):
     holder: str = ""  # the agent whose actions are traded now
     ttl_ns: int = 0  # the lease lapses when it is not renewed for so long; 0: it does not
     decision_seq: int = 0  # of the decisions' stream; what comes after it may still be answered
+    uptime_s: float = 0.0  # of the source, as in its heartbeats; 0: not told
 
 
 class Refused(Message, frozen=True, tag="refused"):

@@ -309,6 +309,7 @@ class BusLink:
             holder=self.gate.holder,
             ttl_ns=self.gate.lease_ttl_ns,
             decision_seq=self._publisher.high.get(self._decision_topic, 0) - self.gate.is_open,
+            uptime_s=self._publisher.uptime_s,
         )
 
     def _renew(self, renew: wire.Renew) -> wire.Renewed:

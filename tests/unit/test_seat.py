@@ -261,6 +261,16 @@ def test_agent_that_wakes_far_behind_skips_to_the_present_and_rejoins(node, seat
     assert seat.event(*node.ask(), now).decision_seq == 9
 
 
+def test_agent_that_falls_asleep_right_after_the_welcome_knows_how_far_it_is_behind(node):
+    seat = Seat("alpha", "S-1", "champion", Constant(SPEC, 1.0))
+    seat.tick(0)
+    seat.reply(msgspec.structs.replace(node.welcome(), uptime_s=10.0), 0)
+    assert seat.event(*node.beat(10_500 * MS), 2_400 * MS) is None
+    assert seat.state == "live"
+    seat.event(*node.beat(11_000 * MS), 3_100 * MS)
+    assert seat.state == "lagging"
+
+
 @pytest.mark.parametrize("drift", [100e-6, -100e-6])
 def test_clocks_that_drift_apart_make_nobody_lag(node, seat, drift):
     for beat in range(1, 40_000):
