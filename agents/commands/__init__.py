@@ -1,0 +1,1 @@
+"""The commands of `launch.py`, a file a subject; a command imports what it runs when it runs it."""

@@ -1,0 +1,97 @@
+"""Commands on market data."""
+
+from pathlib import Path
+
+from agents.commands.line import NAME, REPLACE, SEED, Progress, command, show
+from grid.cli import Args, flag, option, pairs, whole
+
+
+@command(
+    "data import",
+    "a CSV or Parquet file becomes a dataset",
+    "eurusd.csv --instrument configs/instruments/eurusd.toml --bar 1-HOUR-ASK --timestamp open",
+    option("file", "CSV or Parquet, with a header; CSV may be compressed", type=Path),
+    option("--instrument", "TOML file, what is traded", type=Path, required=True),
+    option("--name", "of the dataset (default: the file's name)"),
+    option("--kind", "what a row is", choices=("bars", "quotes", "trades"), default="bars"),
+    option("--bar", "step and price, as in 1-HOUR-ASK (default: from the rows, and told)"),
+    option("--timestamp", "the end of a bar it marks", choices=("open", "close"), default="close"),
+    option("--time-format", "as for strptime (default: ISO or epoch, found out)"),
+    option("--columns", "columns not found by themselves", type=pairs, metavar="FIELD=NAME,..."),
+    flag("--repair", "drop, sort and round bad rows and count them, instead of refusing"),
+    REPLACE,
+)
+def _data_import(args: Args) -> None:
+    from envs.data.importer import import_file
+    from grid import instrument
+
+    with Progress("rows") as progress:
+        manifest = import_file(
+            args.file,
+            instrument.load(args.instrument),
+            name=args.file.name.split(".")[0] if args.name is None else args.name,
+            home=args.home,
+            kind=args.kind,
+            bar=args.bar,
+            timestamp=args.timestamp,
+            time_format=args.time_format,
+            columns=args.columns,
+            repair=args.repair,
+            replace=args.replace,
+            progress=progress,
+        )
+    if manifest.bar and args.bar is None:
+        print(f"bars of {manifest.bar}, inferred from the rows; --bar says otherwise\n")
+    show(args.home, manifest.name)
+
+
+@command("data list", "the datasets there are", "")
+def _data_list(args: Args) -> None:
+    from envs.data.show import table
+
+    print(table(args.home))
+
+
+@command(
+    "data info",
+    "one dataset: range, quality, fingerprint",
+    "eurusd-1h-2017 --verify",
+    option("name", "of the dataset"),
+    flag("--verify", "compute the fingerprint again"),
+)
+def _data_info(args: Args) -> None:
+    show(args.home, args.name, verify=args.verify)
+
+
+@command("data demo", "import the real hourly EUR/USD bars of the demo", "")
+def _data_demo(args: Args) -> None:
+    from envs.data.demo import import_demo
+
+    with Progress("rows") as progress:
+        manifest = import_demo(args.home, progress)
+    show(args.home, manifest.name)
+
+
+@command(
+    "data synthetic",
+    "a market with a known best policy, or a random walk",
+    "signal --name planted --rows 120000",
+    option("kind", "what it holds", choices=("signal", "walk")),
+    NAME,
+    option("--rows", "bars", type=whole, default=120_000),
+    SEED,
+    REPLACE,
+)
+def _data_synthetic(args: Args) -> None:
+    from envs.synthetic import write_synthetic
+
+    size = {"n": args.rows, "seed": args.seed}
+    write_synthetic(args.kind, args.name, args.home, **size, replace=args.replace)
+    show(args.home, args.name)
+
+
+@command("data features", "what an agent can see of the market", "")
+def _data_features(args: Args) -> None:
+    from envs.features.listing import render
+
+    print(render())

@@ -1,0 +1,136 @@
+"""Commands that run a grid, and each of its processes."""
+
+from pathlib import Path
+from typing import Any
+
+from agents.commands.line import CHILD, COMMAND, SET, child, command
+from grid.cli import Args, number, option
+from grid.errors import ConfigError
+
+
+@command(
+    "up",
+    "start a whole grid and watch over it",
+    "configs/grid.toml --set feed.speed=10",
+    option("config", "TOML file of the grid", type=Path),
+    SET,
+)
+def _up(args: Args) -> int:
+    from agents.grids import check
+    from grid import supervisor
+    from grid.config import load
+    from grid.topology import GridConfig, processes
+
+    def tell(notice: Any) -> None:
+        print(*filter(None, (notice.kind, notice.name, notice.detail, notice.log)), flush=True)
+
+    config = load(args.config, GridConfig, args.set)
+    check(config, args.home)
+    specs = processes(config, COMMAND, args.config, args.home, args.set)
+    return supervisor.run(config, specs, args.home, tell)
+
+
+@command(
+    "broker", "one process of a grid: the middle of the bus", "--config configs/grid.toml", *CHILD
+)
+def _broker(args: Args) -> None:
+    from grid import broker
+    from grid.epoch import next_epoch
+
+    config, name, life = child(args, "broker")
+    broker.run(config.bus, life, epoch=next_epoch(args.home.epochs, name), name=name)
+
+
+@command("record", "one process of a grid: writes a session", "--config configs/grid.toml", *CHILD)
+def _record(args: Args) -> None:
+    from grid import recorder
+    from grid.epoch import next_epoch
+
+    config, name, life = child(args, "recorder")
+    recorder.run(
+        config.bus,
+        life,
+        args.home.sessions,
+        label=config.name,
+        epoch=next_epoch(args.home.epochs, name),
+        name=name,
+        history_bytes=round(config.recorder.history_mb * 1e6),
+    )
+
+
+@command("feed", "one process of a grid: plays a dataset", "--config configs/grid.toml", *CHILD)
+def _feed(args: Args) -> None:
+    from agents.grids import feed
+
+    config, name, life = child(args, "feed")
+    feed(config, args.home, name, life, supervised=args.lifeline is not None)
+
+
+@command(
+    "venue",
+    "one process of a grid: keeps paper orders and money",
+    "--config configs/grid.toml",
+    *CHILD,
+)
+def _venue(args: Args) -> None:
+    from grid.epoch import next_epoch
+    from grid.paper import venue
+
+    config, name, life = child(args, "venue")
+    file = args.home.venues / f"{config.name}.sqlite"
+    venue.run(file, config.bus, life, epoch=next_epoch(args.home.epochs, name), name=name)
+
+
+@command("node", "one process of a grid: trades", "--config configs/grid.toml", *CHILD)
+def _node(args: Args) -> None:
+    from agents.grids import node_setup
+    from grid.node import live
+
+    config, name, life = child(args, "node")
+    live.run(node_setup(config, args.home, name), life)
+
+
+@command(
+    "agent",
+    "one process of a grid: decides",
+    "--config configs/grid.toml --id alpha",
+    option("--id", "which agent of the config", required=True),
+    *CHILD,
+)
+def _agent(args: Args) -> None:
+    from agents import worker
+    from agents.grids import seat
+
+    config, name, life = child(args, f"agent-{args.id}")
+    agent = config.agent(args.id)
+    if agent is None:
+        known = ", ".join(a.id for a in config.agents)
+        raise ConfigError(f"--id: expected one of {known}, found {args.id!r}")
+    worker.run(seat(config, agent), name, config.bus, args.home.epochs, life)
+
+
+@command(
+    "status",
+    "processes, rates, gaps, late and dropped counts, positions of running grids",
+    "--seconds 5",
+    option("--config", "a grid that no supervisor here has started", type=Path),
+    option("--seconds", "to listen", type=number, default=2.5),
+)
+def _status(args: Args) -> int:
+    from grid import status
+    from grid.config import load
+    from grid.gridstate import running
+    from grid.topology import GridConfig
+
+    if args.config is not None:
+        snapshot = status.collect(load(args.config, GridConfig).bus, args.seconds)
+        print(status.render(snapshot))
+        return 0 if snapshot.processes else 1
+    grids = running(args.home)
+    if not grids:
+        print(f"no grid is running in {args.home.root}")
+    for grid in grids:
+        expected = [child.name for child in grid.children]
+        print(f"grid {grid.name}, supervisor {grid.pid}")
+        print(status.render(status.collect(grid.addresses, args.seconds, expected)))
+    return 0 if grids else 1
