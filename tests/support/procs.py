@@ -1,7 +1,8 @@
 """Real processes for tests: started from command lines, waited for by facts, never left behind.
 
 A test asks for the fixture `procs`. At its end every process is stopped; one that does not stop on
-SIGTERM, or that outlives the one that started it, fails the test and is killed.
+SIGTERM, or that outlives the one that started it, fails the test and is killed. When the test run
+itself is killed, its processes die with it, and the children of those with them.
 """
 
 import contextlib
@@ -27,6 +28,8 @@ SERVE = Path(__file__).with_name("serve.py")
 WAIT_S = 30.0
 GRACE_S = 10.0
 _MARK = "ARGONAUT_TEST_RUN"
+# a preexec_fn would fork a process with threads; the signal outlives the exec
+_TIED = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 class Proc:
@@ -45,7 +48,12 @@ class Proc:
         try:
             with output.open("wb") as out:
                 self.popen = subprocess.Popen(
-                    argv, stdout=out, stderr=out, env=env, pass_fds=fds, start_new_session=True
+                    [*_TIED, *argv],
+                    stdout=out,
+                    stderr=out,
+                    env=env,
+                    pass_fds=fds,
+                    start_new_session=True,
                 )
         finally:
             for fd in fds:
