@@ -81,6 +81,7 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
         lockstep=config.feed.lockstep,
         limits=config.limits,
         ring_bytes=round(config.node.ring_mb * _BYTES_PER_MB),
+        recorded=config.recorder.enabled,
         paper=config.node.account if config.node.venue == "paper" else "",
         checkpoint=checkpoint.digest,
     )

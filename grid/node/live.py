@@ -7,6 +7,7 @@ it, so a node that is stuck is silent, and its supervisor and the agents notice.
 import asyncio
 import logging
 import platform
+from collections.abc import Iterator
 from decimal import Decimal
 from importlib.metadata import version
 from itertools import count
@@ -36,17 +37,20 @@ from grid.audit import Audit
 from grid.bus import (
     BROKER_TIMEOUT_S,
     Publisher,
+    Requester,
     Responder,
+    Subscriber,
     new_context,
     wait_until_flowing,
 )
 from grid.epoch import next_epoch
-from grid.errors import ArgonautError, EngineError
+from grid.errors import ArgonautError, EngineError, ProtocolError
 from grid.history import history_of
 from grid.instrument import Instrument
 from grid.node.bus_link import BusLink
 from grid.node.costs import fee_model, fill_model
 from grid.node.data_client import Wiring, factory
+from grid.node.departure import ASK_S, PATIENCE_S, Departure
 from grid.node.exec_client import PaperWiring, paper_factory
 from grid.node.gate import Gate
 from grid.node.guard import Guard
@@ -60,6 +64,7 @@ log = logging.getLogger(__name__)
 _PULSE_S: Final = 0.5
 _ANNOUNCE_BEATS: Final = 10
 _WINDOW: Final = 256  # events under way when the feed does not wait for decisions
+_LOOK_S: Final = 0.02  # between two looks at what came, while the node waits to end
 
 
 def run(setup: NodeSetup, life: Lifeline) -> None:
@@ -160,6 +165,7 @@ class _Node:
         self._error: BaseException | None = None
         self._started = False  # rows may come
         self._feed_ended = False
+        self._leaving: asyncio.Task[None] | None = None
         self._state = "starting"
 
     async def run(self) -> None:
@@ -178,6 +184,8 @@ class _Node:
             await running
         finally:
             pulse.cancel()
+            if self._leaving is not None:
+                self._leaving.cancel()
             loop.remove_reader(self._life.wake_fd)
             node.dispose()
             self._publisher.heartbeat("stopped", self._counters())
@@ -292,7 +300,40 @@ class _Node:
         self._state = "done"
         log.info("feed has ended after %d decisions", self._gate.decision_seq)
         if self._setup.stop_at_end:
-            self._handle.stop()
+            self._leaving = asyncio.get_running_loop().create_task(self._depart())
+
+    async def _depart(self) -> None:
+        """End the engine once others have all that was published; answer them until then."""
+        setup, publisher = self._setup, self._publisher
+        topic = f"exec.{setup.strategy_id}"
+        leaving = Departure(
+            setup.name, publisher.epoch, topic, publisher.high[topic], recorded=setup.recorded
+        )
+        loop = asyncio.get_running_loop()
+        subscriber = Subscriber(self._context, setup.addresses.events_out, ["sys."])
+        requester = Requester(self._context, setup.addresses.requests)
+        deadline_s = loop.time() + PATIENCE_S
+        ask_s = 0.0
+        try:
+            while not leaving.safe and loop.time() < deadline_s:
+                if loop.time() >= ask_s:
+                    ask_s = loop.time() + ASK_S
+                    publisher.heartbeat(self._state, self._counters())
+                    if leaving.want is not None:
+                        requester.renew()
+                        requester.send(leaving.want)
+                await asyncio.sleep(_LOOK_S)
+                self._link.serve()
+                if (reply := requester.recv()) is not None:
+                    leaving.reply(reply)
+                for beat, epoch in _beats(subscriber):
+                    leaving.heard(beat, epoch)
+            if not leaving.safe:
+                log.warning("nobody has confirmed the last event within %g s", PATIENCE_S)
+        finally:
+            subscriber.close()
+            requester.close()
+        self._handle.stop()
 
     def _fail(self, error: BaseException) -> None:
         log.error("strategy failed", exc_info=error)
@@ -323,6 +364,16 @@ class _Node:
             "resubscribed": float(client.resubscribed if client else 0),
             "bad": float(self._responder.bad + (client.bad if client else 0)),
         }
+
+
+def _beats(subscriber: Subscriber) -> Iterator[tuple[wire.Heartbeat, int]]:
+    for _, envelope, _ in subscriber.drain(_WINDOW):
+        try:
+            event = wire.event(envelope)
+        except ProtocolError:
+            continue
+        if isinstance(event, wire.Heartbeat):
+            yield event, envelope.epoch
 
 
 def _sandbox(setup: NodeSetup) -> SandboxExecutionClientConfig:

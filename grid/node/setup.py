@@ -39,6 +39,7 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
         lockstep: let the next event come only when decision and orders are settled.
         limits: on orders and losses.
         ring_bytes: of its own events that it keeps for those who missed some.
+        recorded: whether a recorder has to have all events before the process may end.
         paper: account at the paper venue; empty to trade at the engine's sandbox.
         checkpoint: where spec and venue came from, for the record.
     """
@@ -66,5 +67,6 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
     lockstep: bool = True
     limits: Limits = Limits()
     ring_bytes: int = 32 << 20
+    recorded: bool = False
     paper: str = ""
     checkpoint: str = ""

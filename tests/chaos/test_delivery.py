@@ -26,8 +26,8 @@ def bring_up(tmp_path, addresses, procs, context):
     """Bring a grid up that trades; return it, its supervisor and a watch on it."""
     watches = []
 
-    def up(**options):
-        grid = Grid(tmp_path, addresses, markets.bar_columns(ROWS), **options)
+    def up(rows=ROWS, **options):
+        grid = Grid(tmp_path, addresses, markets.bar_columns(rows), **options)
         supervisor = grid.up(procs)
         grid.pid_of("agent-alpha")
         watches.append(Watch(context, grid))
@@ -188,3 +188,19 @@ def test_standby_takes_over_within_the_bound_and_the_champion_is_fenced(bring_up
     assert accepted[after].lease == took.lease
     heard = {a.action.agent_id for a in run.acted if a.answer.status == "shadow"}
     assert heard == {"alpha", "beta"} or (fault == "kill" and heard == {"beta"})
+
+
+def test_feed_that_ends_while_no_broker_is_there_leaves_a_whole_session(bring_up):
+    grid, supervisor, seen = bring_up(
+        rows=400, feed={"speed": 100, "lockstep": "false"}, node={"ttl_ms": 100}
+    )
+    broker = grid.pid_of("broker")
+    kill(supervisor.pid, signal.SIGSTOP)  # else it would be back at once
+    kill(broker, signal.SIGKILL)
+    log = grid.home.logs / "test" / "node.log"
+    until(lambda: "feed has ended" in log.read_text(), "the end of the feed")
+    kill(supervisor.pid, signal.SIGCONT)
+    assert supervisor.wait(40) == 0
+    run = check_whole(grid)
+    assert run.ended
+    assert len(run.decisions) == grid.live_rows
