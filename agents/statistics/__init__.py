@@ -1,0 +1,1 @@
+"""What a result is worth: splits, ratios, intervals, count of trials, verdict. NumPy only."""
