@@ -26,7 +26,7 @@ from envs import engine
 from envs.pipeline import fit
 from envs.synthetic import INSTRUMENT, signal
 from envs.trading import TradingEnv
-from grid.dataset import Dataset, Manifest, Quality
+from grid.dataset import Columns, Dataset, Manifest, Quality
 from grid.node.links import LocalLink
 from grid.spec import Spec, TargetRule
 from grid.venue import Venue
@@ -56,7 +56,7 @@ class _Empty(Strategy):
 
 def run() -> list[Row]:
     """Measure; takes about forty seconds."""
-    dataset = _dataset()
+    dataset = bars_of(signal(BARS, seed=1).columns)
     rule = TargetRule(max_qty=100.0)
     spec = fit(dataset, (0, BARS), features=FEATURES, window=16, target=rule)
     venue = Venue()
@@ -172,17 +172,17 @@ def _bare(dataset: Dataset, spec: Spec, venue: Venue) -> tuple[Any, Strategy]:
     return bare, strategy
 
 
-def _dataset() -> Dataset:
-    columns = signal(BARS, seed=1).columns
+def bars_of(columns: Columns) -> Dataset:
+    """Return synthetic bars as a dataset that lies nowhere."""
     manifest = Manifest(
         name="bench",
         kind="bars",
         instrument=INSTRUMENT,
-        rows=BARS,
+        rows=len(columns["ts_event"]),
         start_ns=int(columns["ts_event"][0]),
         end_ns=int(columns["ts_event"][-1]),
         fingerprint="",
-        quality=Quality(rows_read=BARS),
+        quality=Quality(rows_read=len(columns["ts_event"])),
         source="envs.synthetic.signal, seed 1",
         bar="1-MINUTE-MID",
         interval_ns=60_000_000_000,

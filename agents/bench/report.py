@@ -26,14 +26,15 @@ class Row(msgspec.Struct, frozen=True):
         return cls(name, value, unit, baseline, value / baseline if baseline else float("nan"))
 
 
-def result(bench: str, rows: Sequence[Row]) -> dict[str, Any]:
-    """Return what `--json` prints: bench, machine, commit, rows."""
-    return {
+def result(bench: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what `--json` prints: bench, machine, commit, rows, and notes if there are any."""
+    found: dict[str, Any] = {
         "bench": bench,
         "machine": machine(),
         "commit": provenance.commit(),
         "rows": [msgspec.to_builtins(row) for row in rows],
     }
+    return found | ({"notes": list(notes)} if notes else {})
 
 
 def machine() -> str:
@@ -45,17 +46,32 @@ def machine() -> str:
     )
 
 
-def table(bench: str, rows: Sequence[Row]) -> str:
+def table(bench: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
     """Return the same as a text."""
+    width = max(14, *(len(row.name) for row in rows))
     lines = [
         f"{bench} on {machine()}",
-        f"{'':<14} {'value':>14} {'baseline':>14} {'ratio':>7}  unit",
+        f"{'':<{width}} {'value':>14} {'baseline':>14} {'ratio':>7}  unit",
     ]
     lines += [
-        f"{row.name:<14} {row.value:>14,.1f} {row.baseline:>14,.1f} {row.ratio:>7.2f}  {row.unit}"
-        for row in rows
+        f"{r.name:<{width}} {r.value:>14,.1f} {r.baseline:>14,.1f} {r.ratio:>7.2f}  {r.unit}"
+        for r in rows
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *notes])
+
+
+def markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
+    """Return the same as a table for `docs/benchmarks.md`."""
+    lines = ["| row | value | baseline | ratio | unit |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {r.name} | {r.value:,.0f} | {r.baseline:,.0f} | {_ratio(r.ratio)} | {r.unit} |"
+        for r in rows
+    ]
+    return "\n".join([*lines, *(f"\n{note}" for note in notes)])
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.2g}"
 
 
 def _processor() -> str:

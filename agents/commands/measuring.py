@@ -5,6 +5,7 @@ from pathlib import Path
 
 from agents.commands.line import COMMAND, command
 from grid.cli import Args, flag, option
+from grid.errors import ConfigError
 
 
 @command(
@@ -16,15 +17,29 @@ from grid.cli import Args, flag, option
         "what to measure",
         choices=("env", "vector", "bus", "decision", "replay", "realism"),
     ),
+    flag("--peers", "env: other projects' envs, too, each installed where it is missing"),
     flag("--json", "print one JSON object"),
+    flag("--markdown", "print the table that the docs hold"),
 )
 def _bench(args: Args) -> None:
     from importlib import import_module
 
-    from agents.bench.report import result, table
+    from agents.bench.report import Row, markdown, result, table
 
-    rows = import_module(f"agents.bench.{args.bench}").run()
-    print(json.dumps(result(args.bench, rows)) if args.json else table(args.bench, rows))
+    if args.peers and args.bench != "env":
+        raise ConfigError(f"bench {args.bench}: expected --peers with env only")
+    rows: list[Row] = import_module(f"agents.bench.{args.bench}").run()
+    notes: list[str] = []
+    if args.peers:
+        from agents.bench.peers import race
+
+        more, notes = race.run()
+        rows += more
+
+    if args.json:
+        print(json.dumps(result(args.bench, rows, notes)))
+    else:
+        print(markdown(rows, notes) if args.markdown else table(args.bench, rows, notes))
 
 
 @command(
