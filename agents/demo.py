@@ -1,66 +1,32 @@
 """The whole circle on real data: import, train, evaluate, trade on the grid, replay, compare."""
 
-import json
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
-from tqdm import tqdm
 
 from agents import config as runs
-from agents import grids, parity, report
-from agents.config import RunConfig
+from agents import parity, report
 from agents.evaluation import evaluate
+from agents.rehearsal import CHAMPION, rehearse
 from agents.scorecard import Evaluation, render
 from agents.training import train
 from envs.data.demo import import_demo
-from grid import supervisor, transcript, wire
-from grid.bus import Addresses, Subscriber, new_context
-from grid.config import load
-from grid.dataset import Dataset, Manifest, to_iso, to_ns
-from grid.errors import ParityError, ProtocolError
+from grid import transcript
+from grid.dataset import Manifest, to_iso
+from grid.errors import ParityError
 from grid.home import Home
 from grid.session import Session, find
-from grid.topology import GridConfig, processes
 from grid.transcript import Transcript
 
 CONFIG: Final = Path("configs", "train", "eurusd-ppo.toml")
-CHAMPION: Final = "alpha"
 SHADOW: Final = "momentum"
 _ROWS_PER_S: Final = 250
 _SHORT_START: Final = "2017-12-01"
 _SHORT_STEPS: Final = 4_096
-
-_GRID: Final = """\
-name = "demo"
-
-[bus]
-{bus}
-
-[feed]
-dataset = "{dataset}"
-start = "{start}"
-end = "{end}"
-speed = {speed}
-
-[node]
-strategy_id = "demo"
-checkpoint = {checkpoint}
-
-[[agents]]
-id = "{champion}"
-role = "champion"
-checkpoint = {checkpoint}
-
-[[agents]]
-id = "{shadow}"
-checkpoint = "baseline:momentum"
-"""
 
 
 def demo(home: Home, command: Sequence[str], root: Path, *, short: bool = False) -> int:
@@ -91,7 +57,10 @@ def demo(home: Home, command: Sequence[str], root: Path, *, short: bool = False)
         evaluation = evaluate(checkpoint, home, rows=rows, out=out, progress=True)
         print(_indent(render(evaluation)))
     with _stage(4, "trade the same time on the grid, in paper money"):
-        _trade(home, command, run, start, checkpoint)
+        rehearse(
+            checkpoint, home, command, dataset=run.data.dataset, span=rows, name="demo",
+            speed=_ROWS_PER_S, shadow=SHADOW,
+        )  # fmt: skip
     with _stage(5, "replay the session and compare it with live and env"):
         path = find(home.sessions, "latest")
         live = transcript.read(Session.open(path))[-1]
@@ -108,67 +77,6 @@ def demo(home: Home, command: Sequence[str], root: Path, *, short: bool = False)
     if not all(c.equal for c in checks):
         raise ParityError("replay, live and env do not agree; the table above says where")
     return 0
-
-
-def _trade(
-    home: Home, command: Sequence[str], run: RunConfig, start: str, checkpoint: Path
-) -> None:
-    with TemporaryDirectory(prefix="argonaut-") as folder:
-        bus = Addresses.ipc(Path(folder))
-        file = Path(folder, "grid.toml")
-        file.write_text(
-            _GRID.format(
-                bus="\n".join(f'{f} = "{getattr(bus, f)}"' for f in bus.__struct_fields__),
-                dataset=run.data.dataset,
-                start=start,
-                end=run.data.test[1],
-                speed=_ROWS_PER_S,
-                checkpoint=json.dumps(str(checkpoint), ensure_ascii=False),  # so does TOML quote
-                champion=CHAMPION,
-                shadow=SHADOW,
-            ),
-            encoding="utf-8",
-        )
-        config = load(file, GridConfig)
-        grids.check(config, home)
-        dataset = Dataset.find(home.datasets, run.data.dataset)
-        lo, hi = dataset.rows_between(to_ns(start), to_ns(run.data.test[1]))
-        specs = processes(config, command, file, home)
-        with _watching(bus, hi - lo) as show:
-            supervisor.run(config, specs, home, lambda n: show(f"{n.kind} {n.name} {n.detail}"))
-
-
-@contextmanager
-def _watching(bus: Addresses, decisions: int) -> Iterator[Callable[[str], None]]:
-    """Show the node's progress from its heartbeats, and let lines be written above the bar."""
-    over = threading.Event()
-    with tqdm(total=decisions, unit=" decisions", leave=False) as bar:
-
-        def watch() -> None:
-            context = new_context()
-            subscriber = Subscriber(context, bus.events_out, ["sys.node"])
-            while not over.is_set():
-                received = subscriber.recv(0.2)
-                if received is not None:
-                    bar.update(_decisions(received[1]) - bar.n)
-            subscriber.close()
-            context.destroy(linger=0)
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
-            yield lambda line: bar.write(f"   {line}".rstrip())
-        finally:
-            over.set()
-            thread.join(timeout=5.0)
-
-
-def _decisions(envelope: wire.Envelope) -> int:
-    try:
-        event = wire.event(envelope)
-    except ProtocolError:
-        return 0
-    return int(event.counters.get("decisions", 0)) if isinstance(event, wire.Heartbeat) else 0
 
 
 def _same_end(live: Transcript, evaluation: Evaluation) -> parity.Check:

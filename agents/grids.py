@@ -4,6 +4,9 @@ from pathlib import Path
 
 from agents.checkpoint import Checkpoint
 from agents.policy import OnnxPolicy, load_policy
+from agents.registry.history import PREFIX
+from agents.registry.registry import Registry, resolve
+from agents.registry.watch import NameWatch
 from agents.seat import Seat
 from envs.pipeline import Pipeline
 from grid import feed as feeding
@@ -30,7 +33,7 @@ def check(config: GridConfig, home: Home) -> None:
     """
     setup = node_setup(config, home, "node")
     for agent in config.agents:
-        load_policy(agent.checkpoint, setup.spec)
+        load_policy(_place(agent.checkpoint, home), setup.spec)
     dataset = Dataset.find(home.datasets, config.feed.dataset)
     feeding.rows(config.feed, dataset)
 
@@ -43,7 +46,7 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
         ConfigError: the feed plays what the checkpoint was not made for.
         DataError: the feed's dataset is missing.
     """
-    checkpoint = Checkpoint.open(Path(config.node.checkpoint))
+    checkpoint = Checkpoint.open(resolve(config.node.checkpoint, home.models))
     spec, venue = checkpoint.manifest.spec, checkpoint.manifest.venue
     dataset = Dataset.find(home.datasets, config.feed.dataset).manifest
     kind = {"bars": "bar", "quotes": "quote"}.get(dataset.kind, dataset.kind)
@@ -105,7 +108,7 @@ def feed(config: GridConfig, home: Home, name: str, life: Lifeline, *, supervise
 
     Only a supervised feed keeps its position on disk: its supervisor removes it in the end.
     """
-    venue = Checkpoint.open(Path(config.node.checkpoint)).manifest.venue
+    venue = Checkpoint.open(resolve(config.node.checkpoint, home.models)).manifest.venue
     feeding.run(
         config.feed,
         Dataset.find(home.datasets, config.feed.dataset),
@@ -118,17 +121,31 @@ def feed(config: GridConfig, home: Home, name: str, life: Lifeline, *, supervise
     )
 
 
-def seat(config: GridConfig, agent: AgentConfig) -> Seat:
+def seat(config: GridConfig, agent: AgentConfig, home: Home) -> Seat:
     """Return the seat of an agent, its policy loaded.
 
     Raises:
         CheckpointError: its checkpoint is missing or damaged.
         SpecMismatch: it was trained for another spec than the node's.
     """
-    spec: Spec = Checkpoint.open(Path(config.node.checkpoint)).manifest.spec
+    spec: Spec = Checkpoint.open(resolve(config.node.checkpoint, home.models)).manifest.spec
     try:
-        policy = load_policy(agent.checkpoint, spec)
+        policy = load_policy(_place(agent.checkpoint, home), spec)
     except SpecMismatch as e:
         raise SpecMismatch(f"agent {agent.id}: {e}") from e
     name = policy.checkpoint.digest if isinstance(policy, OnnxPolicy) else agent.checkpoint
     return Seat(agent.id, config.node.strategy_id, agent.role, policy, name)
+
+
+def watch(agent: AgentConfig, seat: Seat, home: Home) -> NameWatch | None:
+    """Return what tells an agent of changes of its model's name; None if it has no such name."""
+    name = agent.checkpoint.removeprefix(PREFIX)
+    if name == agent.checkpoint or "/" not in name:
+        return None
+    return NameWatch(Registry(home.models), name, seat.policy_name)
+
+
+def _place(checkpoint: str, home: Home) -> str | Path:
+    if checkpoint.startswith(PREFIX):
+        return resolve(checkpoint, home.models)
+    return checkpoint

@@ -97,18 +97,25 @@ def observations(run: Transcript) -> dict[int, bytes]:
 
 
 def find_policy(run: Transcript, agent: str, home: Home) -> Policy:
-    """Return the policy that an agent acted with, from the checkpoints in the home folder.
+    """Return the policy that an agent joined with, from the checkpoints in the home folder.
 
     Raises:
         CheckpointError: it is not there.
     """
-    name = run.policy_of(agent)
+    return _policy(run.policy_of(agent), agent, run, home)
+
+
+def _policy(name: str, agent: str, run: Transcript, home: Home) -> Policy:
     if name.startswith(PREFIX):
         return load_policy(name, run.spec)
-    found: list[Path] = list(home.runs.glob(f"*/checkpoints/{name}")) if name else []
+    found: list[Path] = []
+    if name:
+        kept = home.models / "checkpoints" / name
+        found = [*home.runs.glob(f"*/checkpoints/{name}"), *([kept] if kept.is_dir() else [])]
     if not found:
         raise CheckpointError(
-            f"agent {agent}: checkpoint {name or 'unknown'} expected in {home.runs}, found none"
+            f"agent {agent}: checkpoint {name or 'unknown'} expected in {home.runs} or "
+            f"{home.models}, found none"
         )
     return load_policy(found[0], run.spec)
 
@@ -144,8 +151,12 @@ def _agent(run: Transcript, agent: str, home: Home) -> list[Check]:
             [(seq, computed[seq]) for seq in seqs],
         )
     ]
-    policy = find_policy(run, agent, home)
-    targets = [(seq, policy.act(np.frombuffer(acted[seq].obs, dtype="<f4"))) for seq in seqs]
+    joined = run.policy_of(agent)
+    used = {seq: acted[seq].policy or joined for seq in seqs}  # it may have changed on the way
+    policies = {name: _policy(name, agent, run, home) for name in {*used.values()} or {joined}}
+    targets = [
+        (seq, policies[used[seq]].act(np.frombuffer(acted[seq].obs, dtype="<f4"))) for seq in seqs
+    ]
     checks.append(
         _sequence(
             f"actions: {agent} = replay",

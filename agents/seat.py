@@ -35,6 +35,7 @@ class Seat:
 
     Attributes:
         counts: decisions seen, actions sent, answers by status, gaps, rejoins, skipped.
+        policy_name: of the policy that decides now.
         refused: why the strategy will never have this agent; empty while it may.
     """
 
@@ -57,7 +58,7 @@ class Seat:
         self._followed = ("", 0)  # source and epoch of what it follows
         self._beat_topic = ""
         self._policy = policy
-        self._policy_name = policy_name
+        self.policy_name = policy_name
         self._pipeline = Pipeline(spec)
         self._follower = Follower(self._pipeline)
         self._welcome: wire.Welcome | None = None
@@ -104,6 +105,19 @@ class Seat:
     def trades(self) -> bool:
         """Whether this agent's actions are traded, as far as it knows."""
         return self._trades and self._welcome is not None
+
+    def change_to(self, policy: Policy, policy_name: str) -> bool:
+        """Decide by another policy from the next decision on; False if its spec is another.
+
+        Call it between events: every decision is then taken by one policy or the other.
+        """
+        if policy.spec.digest != self._policy.spec.digest:
+            self.counts["unfit_policies"] += 1
+            return False
+        self._policy = policy
+        self.policy_name = policy_name
+        self.counts["changed_policy"] += 1
+        return True
 
     # -- what comes ---------------------------------------------------------------------------
 
@@ -171,7 +185,7 @@ class Seat:
         self._next_ns = now_ns + _HELLO_EVERY_NS
         digest = self._policy.spec.digest
         return wire.Hello(
-            self.strategy_id, self.agent_id, self.role, digest, policy=self._policy_name
+            self.strategy_id, self.agent_id, self.role, digest, policy=self.policy_name
         )
 
     def _resend(self, now_ns: int) -> wire.Action | None:
@@ -288,7 +302,7 @@ class Seat:
         ready = rows.take(envelope)
         for each in ready:
             row = wire.event(each)
-            assert isinstance(row, wire.Bar | wire.Quote)  # the topic says so
+            assert isinstance(row, wire.Bar | wire.Quote | wire.Trade)  # the topic says so
             self._follower.push(row)
         self.counts["rows"] += len(ready)
         if rows.waiting == 1 and not ready:
@@ -365,6 +379,7 @@ class Seat:
             action_seq=self._action_seq,
             target=target,
             obs=obs.astype("<f4", copy=False).tobytes(),
+            policy=self.policy_name,
         )
         self._waiting = action
         self._give_up_ns = self._due_ns

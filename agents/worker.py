@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from agents.policy import Policy
+from agents.registry.watch import NameWatch
 from agents.seat import Seat
 from grid import wire
 from grid.bus import (
@@ -34,8 +36,15 @@ _IDLE_S: Final = 0.1
 _BURST: Final = 256  # events taken before the clock is looked at again
 
 
-def run(seat: Seat, name: str, addresses: Addresses, epochs: Path, life: Lifeline) -> None:
-    """Answer decisions until told to stop.
+def run(
+    seat: Seat,
+    name: str,
+    addresses: Addresses,
+    epochs: Path,
+    life: Lifeline,
+    watch: NameWatch | None = None,
+) -> None:
+    """Answer decisions until told to stop; `watch` tells of another policy to decide by.
 
     Raises:
         BusError: the broker does not answer.
@@ -54,7 +63,7 @@ def run(seat: Seat, name: str, addresses: Addresses, epochs: Path, life: Lifelin
         ):
             return
         life.ready()
-        _serve(seat, publisher, subscriber, requester, life)
+        _serve(seat, publisher, subscriber, requester, life, watch)
         publisher.heartbeat("stopped", _counters(seat, subscriber, requester))
     finally:
         for end in (subscriber, requester, publisher):
@@ -63,7 +72,12 @@ def run(seat: Seat, name: str, addresses: Addresses, epochs: Path, life: Lifelin
 
 
 def _serve(
-    seat: Seat, publisher: Publisher, subscriber: Subscriber, requester: Requester, life: Lifeline
+    seat: Seat,
+    publisher: Publisher,
+    subscriber: Subscriber,
+    requester: Requester,
+    life: Lifeline,
+    watch: NameWatch | None,
 ) -> None:
     waiter = Waiter((subscriber, requester, life.wake_fd))
     next_beat_ns = 0
@@ -95,12 +109,22 @@ def _serve(
         if seat.refused:
             raise SpecMismatch(f"agent {seat.agent_id} at {seat.strategy_id}: {seat.refused}")
         now_ns = time.monotonic_ns()
+        if watch is not None and (found := watch.poll(now_ns)) is not None:
+            _change(seat, *found)
         while (due := seat.tick(now_ns)) is not None:
             _send(seat, requester, due)
         if now_ns >= next_beat_ns:
             next_beat_ns = now_ns + _BEAT_NS
             publisher.heartbeat(seat.state, _counters(seat, subscriber, requester))
             life.beat()
+
+
+def _change(seat: Seat, policy: Policy, name: str) -> None:
+    before = seat.policy_name
+    if seat.change_to(policy, name):
+        log.info("decides by checkpoint %s from now on, in place of %s", name, before)
+    else:
+        log.warning("checkpoint %s sees or does other things than %s, which stays", name, before)
 
 
 def _send(seat: Seat, requester: Requester, request: wire.Request) -> None:

@@ -59,3 +59,8 @@ class Home:
     def audit(self) -> Path:
         """Audit logs, one file a grid: see `grid.audit`."""
         return self.root / "audit"
+
+    @property
+    def models(self) -> Path:
+        """The registry of checkpoints: see `agents.registry`."""
+        return self.root / "models"

@@ -353,6 +353,7 @@ class Renew(Message, frozen=True, tag="renew"):
     agent_id: str
     lease: int
 
+    policy: str = ""  # digest of the checkpoint that decided, or baseline:NAME; for the recording
 
 class Renewed(Message, frozen=True, tag="renewed"):
     """Strategy to agent: your lease, a new one if you trade from now on; 0 if yours is fenced."""

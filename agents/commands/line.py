@@ -17,6 +17,7 @@ cli: Final = CommandLine(
     {
         "data": "import, list and describe market data",
         "check": "look for what would fool you",
+        "models": "checkpoints under names, promoted and rolled back",
         "sessions": "look at recorded sessions",
     },
 )

@@ -99,14 +99,16 @@ def _node(args: Args) -> None:
 )
 def _agent(args: Args) -> None:
     from agents import worker
-    from agents.grids import seat
+    from agents.grids import seat, watch
 
     config, name, life = child(args, f"agent-{args.id}")
     agent = config.agent(args.id)
     if agent is None:
         known = ", ".join(a.id for a in config.agents)
         raise ConfigError(f"--id: expected one of {known}, found {args.id!r}")
-    worker.run(seat(config, agent), name, config.bus, args.home.epochs, life)
+    taken = seat(config, agent, args.home)
+    watched = watch(agent, taken, args.home)
+    worker.run(taken, name, config.bus, args.home.epochs, life, watched)
 
 
 @command(

@@ -28,7 +28,8 @@ MESSAGES: list[type[wire.Message]] = [
 
 BAR = wire.Bar("X.SIM", "1-HOUR-ASK", 1, 1.5, 2.0, 1.0, 1.25, 3.0)
 QUOTE = wire.Quote("X.SIM", 1, 1.5, 1.75, 10.0, 20.0)
-ACTION = wire.Action("s", 1, 2, "a", 3, 4, 0.5, b"\x00\x00\x80?", 9)
+TRADE = wire.Trade("X.SIM", 1, 1.5, 10.0, -1)
+ACTION = wire.Action("s", 1, 2, "a", 3, 4, 0.5, b"\x00\x00\x80?", 9, "p")
 ANSWER = wire.Answer("accepted", 2, 4, "", ("o1", "o2"))
 HOLDINGS = wire.Holdings(2.0, 1.0, 1.5, 0.25, 1.5, 1)
 VENUE_ORDER = wire.VenueOrder("o1", "open", 1.0, 5)
@@ -78,8 +79,8 @@ GOLDEN: list[tuple[wire.Message, str]] = [
     ),
     (
         wire.Acted(ACTION, ANSWER, 7),
-        "94a561637465649aa6616374696f6ea1730102a1610304cb3fe0000000000000c4040000803f0997"
-        "a6616e73776572a861636365707465640204a092a26f31a26f32c207",
+        "94a561637465649ba6616374696f6ea1730102a1610304cb3fe0000000000000c4040000803f09a1"
+        "7097a6616e73776572a861636365707465640204a092a26f31a26f32c207",
     ),
     (
         wire.Joined("s", 1, "a", "champion", 3, "p"),
@@ -167,7 +168,7 @@ GOLDEN: list[tuple[wire.Message, str]] = [
     ),
     (
         ACTION,
-        "9aa6616374696f6ea1730102a1610304cb3fe0000000000000c4040000803f09",
+        "9ba6616374696f6ea1730102a1610304cb3fe0000000000000c4040000803f09a170",
     ),
     (
         ANSWER,
