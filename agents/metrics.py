@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.statistics import sharpe as ratios
+
 type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 
@@ -94,13 +96,14 @@ def measure(track: Track) -> Metrics:
     per_year = periods_per_year(track.ts_ns)
     notional = np.abs(track.position_qty * track.price) * track.multiplier
     growth = float(equity[-1] / equity[0])
+    record = ratios.moments(returns)
     return Metrics(
         steps=track.steps,
         total_return=growth - 1.0,
         log_return=math.log(growth) if growth > 0 else -math.inf,
-        sharpe=_times(sharpe(returns), math.sqrt(per_year)),
+        sharpe=_times(ratios.sharpe(returns), math.sqrt(per_year)),
         sortino=_times(sortino(returns), math.sqrt(per_year)),
-        psr=probabilistic_sharpe(returns),
+        psr=None if record is None else ratios.psr(record),
         max_drawdown=float(drawdown(equity).max()),
         turnover=float(track.traded[-1] / equity.mean()),
         trades=len(track.fills),
@@ -121,45 +124,10 @@ def periods_per_year(ts_ns: Ints) -> float:
     return (len(ts_ns) - 1) * _NS_PER_YEAR / span if span > 0 else 0.0
 
 
-def sharpe(returns: Floats) -> float | None:
-    """Return mean over standard deviation of a step's returns (Sharpe 1994, eq. 1 to 3)."""
-    if len(returns) < 2:
-        return None
-    deviation = float(np.std(returns, ddof=1))
-    return float(np.mean(returns)) / deviation if deviation > 0 else None
-
-
 def sortino(returns: Floats) -> float | None:
     """Return mean over downside deviation, against 0 (Sortino and Price 1994)."""
     downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2))) if len(returns) else 0.0
     return float(np.mean(returns)) / downside if downside > 0 else None
-
-
-def probabilistic_sharpe(returns: Floats, benchmark: float = 0.0) -> float | None:
-    """Return the probability that the true Sharpe ratio of a step exceeds `benchmark`.
-
-    From the returns' own Sharpe ratio, skewness and kurtosis; see `psr`.
-    """
-    ratio = sharpe(returns)
-    if ratio is None:
-        return None
-    z = (returns - np.mean(returns)) / np.std(returns)
-    return psr(ratio, benchmark, len(returns), float(np.mean(z**3)), float(np.mean(z**4)))
-
-
-def psr(ratio: float, benchmark: float, n: int, skewness: float, kurtosis: float) -> float:
-    """Return the probabilistic Sharpe ratio (Bailey and Lopez de Prado 2012, eq. 11).
-
-    Args:
-        ratio: observed Sharpe ratio of a period, not annualized.
-        benchmark: Sharpe ratio to exceed, of a period.
-        n: number of periods.
-        skewness: of the returns.
-        kurtosis: of the returns, 3 for a normal distribution.
-    """
-    variance = 1.0 - skewness * ratio + (kurtosis - 1.0) / 4.0 * ratio**2
-    z = (ratio - benchmark) * math.sqrt((n - 1) / max(variance, 1e-12))
-    return 0.5 * math.erfc(-z / math.sqrt(2.0))
 
 
 def drawdown(equity: Floats) -> Floats:

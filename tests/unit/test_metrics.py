@@ -10,9 +10,6 @@ from agents.metrics import (
     drawdown,
     measure,
     periods_per_year,
-    probabilistic_sharpe,
-    psr,
-    sharpe,
     sortino,
 )
 
@@ -69,32 +66,7 @@ def test_track_counts_steps_with_fills_once() -> None:
     assert track([100.0] * 5, fills).trading_steps == 2
 
 
-@pytest.mark.parametrize(
-    ("skewness", "kurtosis", "expected"), [(0.0, 3.0, 0.981675), (-2.448, 10.164, 0.913361)]
-)
-def test_psr_gives_the_values_of_the_paper(
-    skewness: float, kurtosis: float, expected: float
-) -> None:
-    # Bailey and Lopez de Prado 2012: 24 months, a monthly Sharpe ratio of 0.458
-    assert psr(0.458, 0.0, 24, skewness, kurtosis) == pytest.approx(expected, abs=2e-6)
-
-
-def test_psr_deflated_gives_the_value_of_the_paper() -> None:
-    # Bailey and Lopez de Prado 2014: an annual ratio of 2.5 against 0.113172 a day
-    assert psr(2.5 / math.sqrt(250), 0.113172, 1250, -3.0, 10.0) == pytest.approx(0.9004, abs=1e-4)
-
-
-def test_probabilistic_sharpe_uses_the_moments_of_the_returns() -> None:
-    returns = np.random.default_rng(0).normal(0.05, 1.0, 400) ** 3
-    z = (returns - returns.mean()) / returns.std()
-    ratio = returns.mean() / returns.std(ddof=1)
-    expected = psr(ratio, 0.0, 400, float((z**3).mean()), float((z**4).mean()))
-    assert probabilistic_sharpe(returns) == pytest.approx(expected)
-    assert probabilistic_sharpe(np.zeros(10)) is None
-
-
-def test_sharpe_and_sortino_too_little_to_say() -> None:
-    assert sharpe(np.array([0.1])) is None
+def test_sortino_too_little_to_say() -> None:
     assert sortino(np.array([0.1, 0.2])) is None
     assert sortino(np.array([])) is None
 
