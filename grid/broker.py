@@ -1,6 +1,7 @@
 """The middle of the bus: events through a proxy in C, requests through a loop in Python.
 
-Events: a SUB -> PUB forwarder on a thread of its own, which never decodes and never blocks.
+Events: a SUB -> PUB forwarder on a thread of its own, which never decodes and never blocks. It
+drops what a slow subscriber cannot take, and the loop cuts off whoever is slow for long.
 Requests: two ROUTERs; each request goes to the one strategy that it names, or is answered here.
 """
 
@@ -29,6 +30,8 @@ from grid.bus import (
     wait_until_flowing,
 )
 from grid.errors import BusError
+from grid.laggards import CUT_OFF_S, Laggards
+from grid.peers import Peer, Peers, cut, name_of, waiting_bytes
 from grid.process import Lifeline
 from grid.switch import SILENT_S, Sending, Side, Switch
 
@@ -49,7 +52,12 @@ class Proxy:
     # of the four counters a side: frames and bytes received, frames and bytes sent
     COUNTERS: Final = {"events_in": 0, "bytes_in": 1, "events_out": 6, "bytes_out": 7}
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], addresses: Addresses) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        addresses: Addresses,
+        cut_off_s: float = CUT_OFF_S,
+    ) -> None:
         self.counters: dict[str, float] = dict.fromkeys(self.COUNTERS, 0.0)
         inner = new_socket(context, zmq.SUB)
         inner.set(zmq.RCVHWM, EVENTS_HWM)
@@ -57,6 +65,8 @@ class Proxy:
         outer = new_socket(context, zmq.PUB)
         outer.set(zmq.SNDHWM, EVENTS_HWM)  # what one slow subscriber may keep waiting
         outer.set(zmq.RCVHWM, 0)  # else a subscriber's prefixes beyond the first 1,000 are lost
+        self._subscribers = Peers(outer)
+        self._laggards = Laggards[Peer](cut_off_s)
         control = new_socket(context, zmq.PAIR)
         control.bind("inproc://proxy")
         self._control = new_socket(context, zmq.PAIR)
@@ -77,8 +87,25 @@ class Proxy:
             frames = self._control.recv_multipart()
             if len(frames) == 8:
                 values = [struct.unpack("=Q", f)[0] for f in frames]
-                self.counters = {name: float(values[i]) for name, i in self.COUNTERS.items()}
+                self.counters |= {name: float(values[i]) for name, i in self.COUNTERS.items()}
         self._control.send(b"STATISTICS", zmq.NOBLOCK)
+
+    def look(self, now_s: float) -> None:
+        """Count the subscribers, tell who is slow, cut off who is slow for long."""
+        there = self._subscribers.present
+        waiting = {peer: waiting_bytes(peer) for peer in there}
+        slow, hopeless = self._laggards.look(waiting, now_s)
+        for peer in slow:
+            log.warning("subscriber %s is slow: %d bytes wait", name_of(peer), waiting[peer])
+        for peer in hopeless:
+            log.warning("subscriber %s is cut off: it did not catch up", name_of(peer))
+            cut(peer)
+        self.counters |= {
+            "subscribers": float(len(there)),
+            "slow": float(len(self._laggards.slow)),
+            "slowed": float(self._laggards.slowed),
+            "cut_off": float(self._laggards.cut_off),
+        }
 
     def close(self) -> None:
         """Stop the thread and close the sockets."""
@@ -94,6 +121,7 @@ class Proxy:
             log.exception("the proxy of events failed")
 
     def _close(self) -> None:
+        self._subscribers.close()
         for socket in (*self._sockets, self._control):
             socket.close()
 
@@ -128,8 +156,22 @@ def lock(addresses: Addresses, stack: ExitStack) -> None:
             raise BusError(f"{address}: another broker is running here") from None
 
 
-def run(addresses: Addresses, life: Lifeline, *, epoch: int, name: str = "broker") -> None:
+def run(
+    addresses: Addresses,
+    life: Lifeline,
+    *,
+    epoch: int,
+    name: str = "broker",
+    cut_off_s: float = CUT_OFF_S,
+) -> None:
     """Be the broker until `life.stopping`; ready when its own heartbeat has come back as an event.
+
+    Args:
+        addresses: to bind.
+        life: of this process.
+        epoch: of this process.
+        name: source of its heartbeats.
+        cut_off_s: a subscriber that is behind for so long is cut off.
 
     Raises:
         BusError: another broker is running here, or an address is taken.
@@ -138,7 +180,7 @@ def run(addresses: Addresses, life: Lifeline, *, epoch: int, name: str = "broker
         lock(addresses, stack)
         context = new_context()
         stack.callback(context.destroy, linger=0)
-        proxy = Proxy(context, addresses)
+        proxy = Proxy(context, addresses, cut_off_s)
         stack.callback(proxy.close)
         sockets: dict[Side, zmq.Socket[bytes]] = {
             "agents": _router(context, addresses.requests, stack),
@@ -183,6 +225,7 @@ def _loop(
         now_s = time.monotonic()
         if now_s >= next_beat_s:
             proxy.count()
+            proxy.look(now_s)
             publisher.heartbeat("running", _counters(switch, proxy, now_s))
             next_beat_s = now_s + BEAT_S
         ready = dict(poller.poll(max(1, round((next_beat_s - now_s) * 1e3))))

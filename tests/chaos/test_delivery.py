@@ -191,7 +191,7 @@ def test_standby_takes_over_within_the_bound_and_the_champion_is_fenced(bring_up
 
 
 def test_feed_that_ends_while_no_broker_is_there_leaves_a_whole_session(bring_up):
-    grid, supervisor, seen = bring_up(
+    grid, supervisor, _ = bring_up(
         rows=400, feed={"speed": 100, "lockstep": "false"}, node={"ttl_ms": 100}
     )
     broker = grid.pid_of("broker")

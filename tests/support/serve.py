@@ -1,4 +1,4 @@
-"""A broker or a recorder for tests: `serve.py broker|record ADDRESSES [FOLDER] [--lifeline FD]`."""
+"""A broker or a recorder for tests: `serve.py broker|record ADDRESSES [FOLDER] [--cut-off-s S]`."""
 
 import argparse
 import sys
@@ -10,6 +10,7 @@ from grid import broker, process, recorder
 from grid.bus import Addresses
 from grid.epoch import next_epoch
 from grid.errors import ArgonautError
+from grid.laggards import CUT_OFF_S
 
 
 def main() -> int:
@@ -17,6 +18,7 @@ def main() -> int:
     parser.add_argument("what", choices=("broker", "record"))
     parser.add_argument("addresses")
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--cut-off-s", type=float, default=CUT_OFF_S)
     parser.add_argument("--lifeline", type=int)
     args = parser.parse_args()
     addresses = msgspec.json.decode(args.addresses, type=Addresses)
@@ -24,7 +26,7 @@ def main() -> int:
     epoch = next_epoch(args.folder / "epochs", args.what)
     try:
         if args.what == "broker":
-            broker.run(addresses, life, epoch=epoch)
+            broker.run(addresses, life, epoch=epoch, cut_off_s=args.cut_off_s)
         else:
             recorder.run(addresses, life, args.folder / "sessions", label="test", epoch=epoch)
     except ArgonautError as e:
