@@ -8,7 +8,7 @@ from agents.registry.history import PREFIX
 from agents.registry.registry import Registry, resolve
 from agents.registry.watch import NameWatch
 from agents.seat import Seat
-from envs.pipeline import Pipeline
+from envs.pipeline import ROWS, Pipeline
 from grid import feed as feeding
 from grid.dataset import Dataset
 from grid.epoch import next_epoch
@@ -49,7 +49,7 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
     checkpoint = Checkpoint.open(resolve(config.node.checkpoint, home.models))
     spec, venue = checkpoint.manifest.spec, checkpoint.manifest.venue
     dataset = Dataset.find(home.datasets, config.feed.dataset).manifest
-    kind = {"bars": "bar", "quotes": "quote"}.get(dataset.kind, dataset.kind)
+    kind = ROWS.get(dataset.kind, dataset.kind)
     found = (dataset.instrument.id, kind, dataset.bar)
     wanted = (spec.instrument_id, spec.rows, spec.bar)
     if found != wanted:

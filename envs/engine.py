@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import greenlet
+import numpy as np
 from nautilus_trader.backtest import BacktestEngine, BacktestEngineConfig
 from nautilus_trader.common import LoggerConfig, LogLevel
 from nautilus_trader.execution import StaticLatencyModel
@@ -37,7 +38,7 @@ from grid.node.instruments import to_engine
 from grid.node.links import Link
 from grid.node.strategy import AgentStrategy, Stopped
 from grid.spec import Spec
-from grid.venue import Venue, quotes_from_opens
+from grid.venue import Floats, Venue, quotes_from_opens, quotes_from_trades
 
 STRATEGY_ID: Final = "AGENT-001"
 _PURGE_EVERY: Final = 512  # decisions; without it closed orders slow the engine and fill memory
@@ -398,6 +399,8 @@ def market_data(
 ) -> list[Bar | QuoteTick]:
     """Return the engine's view of dataset rows: quotes, or each bar after its open's quote.
 
+    Of trades the engine sees the quotes that they make.
+
     Args:
         manifest: of the dataset.
         columns: the rows.
@@ -410,14 +413,22 @@ def market_data(
     instrument_id = InstrumentId.from_str(instrument.id)
     if manifest.kind == "quotes":
         return list(engine_quotes(instrument_id, columns, precisions))
+    if manifest.kind == "trades":
+        bid, ask = quotes_from_trades(columns["price"], columns["side"], instrument, venue)
+        return list(engine_quotes(instrument_id, _made(columns, bid, ask, venue), precisions))
     ts, bid, ask = quotes_from_opens(
         columns["ts_event"], columns["open"], manifest.bar, manifest.interval_ns, instrument, venue
     )
-    deep = columns["volume"] * 0.0 + venue.depth_qty
-    opens = {"ts_event": ts, "bid_px": bid, "ask_px": ask, "bid_qty": deep, "ask_qty": deep}
+    opens = _made({"ts_event": ts}, bid, ask, venue)
     quotes = engine_quotes(instrument_id, opens, precisions)
     bar_type = BarType.from_str(bars)
     if only_quotes:
         last = {field: values[-1:] for field, values in columns.items()}
         return [*quotes, *engine_bars(bar_type, last, precisions)]
     return alternate(quotes, engine_bars(bar_type, columns, precisions))
+
+
+def _made(columns: Columns, bid: Floats, ask: Floats, venue: Venue) -> Columns:
+    deep = np.full(len(bid), venue.depth_qty)
+    ts = columns["ts_event"]
+    return {"ts_event": ts, "bid_px": bid, "ask_px": ask, "bid_qty": deep, "ask_qty": deep}

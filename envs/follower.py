@@ -41,7 +41,7 @@ class Follower:
         """Whether there were rows enough for an observation."""
         return self.rows >= self.pipeline.warmup
 
-    def push(self, row: wire.Bar | wire.Quote) -> None:
+    def push(self, row: wire.Row) -> None:
         """Take the next row.
 
         Raises:
@@ -67,7 +67,7 @@ class Follower:
         self._window[:-1] = self._window[1:]
         self._window[-1] = self.pipeline.normalize(raw)[0]
 
-    def _check_input(self, row: wire.Bar | wire.Quote, newest: tuple[float, ...]) -> None:
+    def _check_input(self, row: wire.Row, newest: tuple[float, ...]) -> None:
         values = dict(zip(COLUMNS[self.pipeline.spec.rows][1:], newest, strict=True))
         for f in self.pipeline.features:
             for name in f.declared.needs:
@@ -91,9 +91,11 @@ class Follower:
         return obs
 
 
-def _numbers(row: wire.Bar | wire.Quote) -> tuple[float, ...]:
+def _numbers(row: wire.Row) -> tuple[float, ...]:
     """A row's numbers in the order of `COLUMNS`."""
     if isinstance(row, wire.Bar):
         return row.open, row.high, row.low, row.close, row.volume
+    if isinstance(row, wire.Trade):
+        return row.price, row.qty, float(row.side)
     mid = (row.bid_px + row.ask_px) / 2.0
     return row.bid_px, row.ask_px, row.bid_qty, row.ask_qty, mid

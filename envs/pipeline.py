@@ -6,14 +6,14 @@ An observation is a window of feature rows, oldest first, then the account. NumP
 """
 
 import math
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.features.kernel import Feature, Kernel, Rows
 from envs.features.registry import parse
-from grid.dataset import Columns, Dataset
+from grid.dataset import Columns, Dataset, Kind
 from grid.errors import ConfigError, DataError
 from grid.spec import Spec, TargetRule
 
@@ -21,9 +21,15 @@ type Matrix = NDArray[np.float32]
 type Call = tuple[Kernel, Rows, tuple[int, ...]]  # a kernel, the rows that it reads, parameters
 
 ACCOUNT: Final = ("position", "pending", "unrealized_pct", "equity_log_pct")
+ROWS: Final[dict[Kind, Literal["bar", "quote", "trade"]]] = {
+    "bars": "bar",
+    "quotes": "quote",
+    "trades": "trade",
+}
 COLUMNS: Final = {
     "bar": ("ts_event", "open", "high", "low", "close", "volume"),
     "quote": ("ts_event", "bid_px", "ask_px", "bid_qty", "ask_qty", "close"),
+    "trade": ("ts_event", "close", "volume", "side"),
 }
 _CHUNK_ROWS: Final = 1 << 15  # bounds the memory of window kernels; rows do not see their chunk
 
@@ -167,7 +173,11 @@ def bad_input(found: Feature, column: str, value: float, where: str) -> DataErro
 
 
 def as_rows(columns: Columns) -> Rows:
-    """Return a dataset's columns as kernels read them: quotes gain `close`, their mid price."""
+    """Return a dataset's columns as kernels read them: quotes and trades gain `close`, their price."""
+    if "price" in columns:
+        close, volume = columns["price"], columns["qty"]
+        return {"ts_event": columns["ts_event"], "close": close, "volume": volume,
+                "side": columns["side"]}  # fmt: skip
     if "bid_px" in columns:
         return {**columns, "close": (columns["bid_px"] + columns["ask_px"]) / 2.0}
     return dict(columns)
@@ -191,11 +201,13 @@ def fit(
         DataError: the dataset is of a kind that is not traded on, or a feature is not finite.
     """
     manifest = dataset.manifest
-    if manifest.kind == "trades":
-        raise DataError(f"{manifest.name}: expected bars or quotes to decide on, found trades")
+    if manifest.kind not in ROWS:
+        raise DataError(
+            f"{manifest.name}: expected one of {', '.join(ROWS)}, found {manifest.kind}"
+        )
     draft = Spec(
         instrument_id=manifest.instrument.id,
-        rows="bar" if manifest.kind == "bars" else "quote",
+        rows=ROWS[manifest.kind],
         bar=manifest.bar,
         every=every,
         features=features,

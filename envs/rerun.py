@@ -13,7 +13,7 @@ from envs.trading import TradingEnv
 from grid import wire
 from grid.dataset import Dataset, Manifest, Quality, fingerprint
 from grid.errors import EngineError, SessionError
-from grid.node.convert import SIDES, engine_bar, engine_quote
+from grid.node.convert import SIDES, engine_bar, engine_quote, quote_of
 from grid.node.links import LocalLink
 from grid.node.strategy import AgentStrategy
 from grid.transcript import Transcript, columns_of
@@ -109,7 +109,7 @@ def dataset_of(run: Transcript, name: str = "session") -> Dataset:
     if not rows:
         raise SessionError("the session holds no rows")
     spec = run.spec
-    kind: Any = "bars" if spec.rows == "bar" else "quotes"
+    kind: Any = f"{spec.rows}s"
     columns = columns_of(rows)
     longer_than_ns = GAP_INTERVALS * run.info.interval_ns or TICK_GAP_NS
     count, longest = gaps(columns["ts_event"], longer_than_ns)
@@ -283,7 +283,10 @@ def _engine_data(run: Transcript) -> list[Any]:
     for event in run.market:
         if event.history:
             continue
-        if isinstance(event, wire.Quote):
+        if isinstance(event, wire.Trade):
+            made = quote_of(event, instrument, run.venue)
+            data.append(engine_quote(made, instrument_id, precisions))
+        elif isinstance(event, wire.Quote):
             data.append(engine_quote(event, instrument_id, precisions))
         elif bars is not None:
             data.append(engine_bar(event, bars, precisions))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from envs import rewards
 from envs.arrivals import Arrivals
 from envs.engine import EnvFill, SteppedEngine
-from envs.pipeline import ACCOUNT, Pipeline, as_rows
+from envs.pipeline import ACCOUNT, ROWS, Pipeline, as_rows
 from grid.dataset import Dataset, to_iso
 from grid.errors import ConfigError, DataError
 from grid.spec import Spec
@@ -34,11 +34,11 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
     that the episode's rows are used up. The same seed gives the same episode, bit for bit.
 
     `info` carries, after every reset and step: `equity` and `fees` in account currency,
-    `position_qty`, `traded` (notional so far), `price` (close, or mid of quotes), `row`,
-    `ts_event_ns`, and `fills`, those since the last decision.
+    `position_qty`, `traded` (notional so far), `price` (a bar's close, a quote's mid, a trade's),
+    `row`, `ts_event_ns`, and `fills`, those since the last decision.
 
     Args:
-        dataset: bars or quotes.
+        dataset: bars, quotes or trades.
         spec: features, action rule, capital.
         venue: costs.
         rows: half-open range of rows that decisions are taken on, None for all; earlier rows
@@ -331,7 +331,7 @@ def check_fit(dataset: Dataset, spec: Spec, venue: Venue) -> None:
         ConfigError: with what differs.
     """
     manifest = dataset.manifest
-    rows = {"bars": "bar", "quotes": "quote"}.get(manifest.kind)
+    rows = ROWS.get(manifest.kind, manifest.kind)
     if rows != spec.rows:
         raise ConfigError(f"{manifest.name}: expected {spec.rows} rows, found {manifest.kind}")
     if manifest.instrument.id != spec.instrument_id:

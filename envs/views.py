@@ -26,14 +26,14 @@ class View:
 
     Args:
         name: of this part of the observation.
-        dataset: bars or quotes.
+        dataset: bars, quotes or trades.
         features: as in `log_return:5`, see `envs.features`.
         train_rows: half-open range of rows that the normalization is fitted on, and no other.
         window: feature rows shown.
         clip: bound of every number.
 
     Attributes:
-        prices: float64 [rows], close or mid.
+        prices: float64 [rows], close, mid, or of the trade.
         times_ns: int64 [rows].
     """
 

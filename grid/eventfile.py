@@ -1,6 +1,9 @@
 """The file of a session while it grows: events in, MCAP out. Knows nothing of sockets."""
 
+import contextlib
+import errno
 import fcntl
+import hashlib
 import logging
 import os
 from collections import Counter
@@ -13,8 +16,9 @@ import msgspec
 from foxglove.mcap import MCAPWriteOptions
 
 from grid import session, wire
+from grid.durable import sync_folder
 from grid.errors import ProtocolError, SessionError
-from grid.session import LostRecord
+from grid.session import BaseRecord, LostRecord, Manifest
 from grid.streams import Gap, StreamTracker
 
 log = logging.getLogger(__name__)
@@ -23,22 +27,29 @@ CHUNK_BYTES: Final = 128 * 1024
 
 
 class _File:
-    """The file below the MCAP writer, which reports errors to nobody: they are kept here."""
+    """The file below the MCAP writer, which reports errors to nobody: they are kept here.
+
+    After the first error nothing more is written, so that what stands there stays readable.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.error: OSError | None = None
         self.size_bytes = 0
+        self.hash = hashlib.sha256()
         self._file: BinaryIO = path.open("xb", buffering=0)
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # says: being recorded
 
     def write(self, data: bytes | bytearray) -> int:
+        if self.error is not None:
+            raise self.error
         try:
             n = self._file.write(data)
         except OSError as e:
-            self.error = self.error or e
+            self.error = e
             raise
         self.size_bytes += n
+        self.hash.update(memoryview(data)[:n])
         return n
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -49,6 +60,9 @@ class _File:
 
     def sync(self) -> None:
         os.fdatasync(self._file.fileno())
+
+    def shorten(self, size_bytes: int) -> None:
+        os.ftruncate(self._file.fileno(), size_bytes)
 
     def close(self) -> None:
         self._file.close()
@@ -61,7 +75,9 @@ class EventFile:
         counts: topic -> events written.
         bad: frames that are not of this protocol; not written.
         tracker: of the streams as they came.
-        flushed: events that a crash can no longer take away.
+        flushed: events that a crash of this process can no longer take away.
+        damage: why nothing is written any more, as in `disk full`; empty while all is well.
+        unrecorded: events since then, and those that the disk refused.
 
     Args:
         folder: of the session.
@@ -71,6 +87,11 @@ class EventFile:
         self.counts: Counter[str] = Counter()
         self.bad = 0
         self.flushed = 0
+        self.damage = ""
+        self.unrecorded = 0
+        self._pending: Counter[str] = Counter()  # counts since the last flush
+        self._whole_bytes = 0
+        self._whole_hash = hashlib.sha256()
         self.tracker = StreamTracker()
         self._events = 0
         self._file = _File(folder / session.PART)
@@ -88,17 +109,17 @@ class EventFile:
                 compression_threads=0,
             ),
         )
-        self._lost = foxglove.Channel(
-            session.LOST,
-            schema=_schema(LostRecord),
-            message_encoding="json",
-            context=self._context,
-        )
+        self._lost = self._json_channel(session.LOST, LostRecord)
 
     @property
     def size_bytes(self) -> int:
         """Of the file."""
         return self._file.size_bytes
+
+    @property
+    def sha256(self) -> str:
+        """Of the file."""
+        return self._file.hash.hexdigest()
 
     @property
     def events(self) -> int:
@@ -119,6 +140,9 @@ class EventFile:
 
     def append(self, ts_ns: int, topic: str, envelope: wire.Envelope, frame: bytes) -> None:
         """Append an event that arrived at `ts_ns`, taken apart already."""
+        if self.damage:
+            self.unrecorded += 1
+            return
         source, epoch = envelope.source, envelope.epoch
         verdict = self.tracker.saw(source, epoch, topic, envelope.seq)
         if verdict.missing:
@@ -126,46 +150,106 @@ class EventFile:
             self._stream_lost(ts_ns, gap)
         channel = self._channels.get((topic, source)) or self._channel(topic, source)
         channel.log(frame[len(topic.encode()) + 1 :], log_time=ts_ns)
-        self.counts[topic] += 1
+        self._pending[topic] += 1
         self._events += 1
         if (beat := heartbeat(topic, envelope)) is not None:
             for gap in self.tracker.heard(source, epoch, beat.streams):
                 self._stream_lost(ts_ns, gap)
 
+    def write_base(self, ts_ns: int, base: BaseRecord) -> None:
+        """Write where a process stood at `ts_ns`, when a session begins in the middle of its run.
+
+        It comes before the events of that process.
+        """
+        channel = self._json_channel(session.BASE, BaseRecord)
+        channel.log(msgspec.json.encode(base), log_time=ts_ns)
+
     def flush(self) -> None:
         """Close the chunk that is being filled and put it into the file.
 
         Raises:
-            SessionError: the disk refused it.
+            SessionError: the disk refused it; `spoil` is what is left to be done.
         """
-        if self._events == self.flushed:
+        if self.damage or self._events == self.flushed:
             return
         self._checked(self._writer.flush)
-        self.flushed = self._events
+        self._all_is_whole()
 
     def sync(self) -> None:
-        """Wait until the disk has what was flushed."""
+        """Wait until the disk has what was flushed; may run beside the other methods.
+
+        Raises:
+            OSError: the disk refused it.
+        """
         self._file.sync()
 
+    def spoil(self, error: OSError) -> None:
+        """Give up after an error of the disk: what was flushed stays, and nothing is added."""
+        self.damage = damage_of(error)
+        self.unrecorded += self._events - self.flushed
+        self._events = self.flushed
+        self._pending.clear()
+        self._file.error = self._file.error or error
+        self._file.hash = self._whole_hash
+        with contextlib.suppress(OSError):
+            self._file.shorten(self._whole_bytes)  # off with the torn chunk
+        self._file.size_bytes = self._whole_bytes
+
     def close(self) -> None:
-        """End the file and give it its final name.
+        """End the file and give it its final name; one that was spoiled keeps its own.
 
         Raises:
             SessionError: the disk refused it.
         """
+        if self.damage:
+            self._file.close()
+            return
         self._checked(self._writer.close)
-        self._file.sync()
+        self._all_is_whole()
+        self._checked(self._file.sync)
         self._file.path.rename(self._file.path.with_name(session.EVENTS))
+        sync_folder(self._file.path.parent)
         self._file.close()
+
+    def told(self, manifest: Manifest, ended_ns: int, lost: int = 0) -> Manifest:
+        """Return a manifest with what became of this file; `lost` are frames that never came here.
+
+        Call it after `close` or `spoil`.
+        """
+        return msgspec.structs.replace(
+            manifest,
+            state="damaged" if self.damage else "complete",
+            damage=self.damage,
+            ended_ns=ended_ns,
+            events=self.events,
+            lost=self.tracker.missing + lost,
+            counts=dict(self.counts),
+            sha256=self.sha256,
+            bytes=self.size_bytes,
+        )
+
+    def _all_is_whole(self) -> None:
+        self.counts += self._pending
+        self._pending.clear()
+        self.flushed = self._events
+        self._whole_bytes = self._file.size_bytes
+        self._whole_hash = self._file.hash.copy()
 
     def _checked(self, act: Callable[[], None]) -> None:
         try:
             act()
+        except OSError as e:
+            self._file.error = self._file.error or e
         except RuntimeError:
             if self._file.error is None:
                 raise
-        if (e := self._file.error) is not None:
-            raise SessionError(f"{self._file.path}: cannot be written: {e.strerror}") from e
+        if (error := self._file.error) is not None:
+            raise SessionError(f"{self._file.path}: cannot be written: {error.strerror}") from error
+
+    def _json_channel(self, topic: str, kind: type) -> foxglove.Channel:
+        return foxglove.Channel(
+            topic, schema=_schema(kind), message_encoding="json", context=self._context
+        )
 
     def _channel(self, topic: str, source: str) -> foxglove.Channel:
         channel = foxglove.Channel(
@@ -192,6 +276,13 @@ class EventFile:
         self.write(ts_ns, record)
 
 
+def damage_of(error: OSError) -> str:
+    """Return in a word or two what is wrong with the disk."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "disk full"
+    return (error.strerror or str(error)).lower()
+
+
 def heartbeat(topic: str, envelope: wire.Envelope) -> wire.Heartbeat | None:
     """Return the heartbeat in an envelope, or None where there is none."""
     if not topic.startswith("sys."):
@@ -207,12 +298,13 @@ _EVENTS: Final = get_args(wire.Event.__value__)
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "bar": (wire.Bar,),
     "quote": (wire.Quote,),
+    "trade": (wire.Trade,),
     "decision": (wire.Decision,),
     "sys": (wire.Heartbeat,),
     "exec": tuple(
         kind
         for kind in _EVENTS
-        if kind not in (wire.Bar, wire.Quote, wire.Decision, wire.Heartbeat)
+        if kind not in (wire.Bar, wire.Quote, wire.Trade, wire.Decision, wire.Heartbeat)
     ),
     "event": _EVENTS,
 }

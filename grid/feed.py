@@ -7,8 +7,7 @@ counts market events without history.
 
 Promises: events of one subscription arrive in order and without a hole. A node that comes anew
 (a greater epoch) gets each event at least once: the market goes on with the first that the old
-node was not known to have processed. A node that asks again with `after_ns` gets none twice, but
-for a quote of the very same ns. A feed that was killed goes on where it was if it has a bookmark.
+node was not known to have processed. A node that asks again with `after_ns` gets none twice. A feed that was killed goes on where it was if it has a bookmark.
 """
 
 import contextlib
@@ -82,7 +81,7 @@ def run(
 
     Args:
         config: what to play, and how fast.
-        dataset: of bars or quotes.
+        dataset: of bars, quotes or trades.
         venue: of the checkpoint that trades; makes the quotes that bars lack.
         addresses: of the grid.
         life: of this process.
@@ -206,7 +205,9 @@ class Desk:
         again = sender == self._node and asked.node_epoch == head.epoch and not asked.after_ns
         if again and head.untouched:
             return  # it asks since nothing came, and nothing will before it grants something
-        after = self._tape.events_until(asked.after_ns) if asked.after_ns else None
+        after = None
+        if asked.after_ns:
+            after = self._tape.events_until(asked.after_ns, asked.after_count)
         if not head.subscribe(asked.node_epoch, after):
             self.strangers += 1
             return

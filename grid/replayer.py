@@ -75,10 +75,9 @@ class Replayer:
         self._strategy_id = run.info.strategy_id
         self.gate = Gate(self._strategy_id, publisher.epoch, run.spec.digest, champion)
         self._champion = champion
-        row_kind = "bar" if run.spec.rows == "bar" else "quote"
-        self._row_topic = f"md.{run.spec.instrument_id}.{row_kind}"
+        self._row_topic = f"md.{run.spec.instrument_id}.{run.spec.rows}"
         self._past = History(publisher.ring)
-        self._history: list[wire.Bar | wire.Quote] = []
+        self._history: list[wire.Row] = []
         self._beat_s = 0.0
         self.result = Replayed()
 
@@ -121,9 +120,8 @@ class Replayer:
 
     def _publish(self, event: wire.Event) -> None:
         match event:
-            case wire.Bar() | wire.Quote():
-                kind = "bar" if isinstance(event, wire.Bar) else "quote"
-                topic = f"md.{event.instrument_id}.{kind}"
+            case wire.Bar() | wire.Quote() | wire.Trade():
+                topic = wire.topic_of(event)
                 self._publisher.publish(topic, event)
                 if topic == self._row_topic:
                     self._history.append(event)

@@ -27,13 +27,13 @@ class TargetRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Observation and action of an agent, complete enough to rebuild both.
 
-    A *row* is what features are computed on: one bar, or one quote. A decision is due every
-    `every` rows, counted from the start of the run.
+    A *row* is what features are computed on: one bar, one quote or one trade. A decision is due
+    every `every` rows, counted from the start of the run.
 
     Attributes:
         instrument_id: as in `EUR/USD.SIM`.
         rows: what a row is.
-        bar: step and price of the bars, as in `1-HOUR-ASK`; empty for quotes.
+        bar: step and price of the bars, as in `1-HOUR-ASK`; empty for other rows.
         every: rows from one decision to the next.
         features: names with parameters, as in `log_return:5`, in the order of the matrix.
         window: feature rows in one observation.
@@ -45,7 +45,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
 
     instrument_id: str
-    rows: Literal["bar", "quote"]
+    rows: Literal["bar", "quote", "trade"]
     features: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]

@@ -7,32 +7,31 @@ from grid import wire
 from grid.dataset import FIELDS, Dataset
 from grid.errors import DataError
 from grid.venue import Venue, quotes_from_opens
+from grid.wire import Row
 
 
 class Tape:
     """The rows `first` to `last` of a dataset, as events counted from 0.
 
     Bars come each after the quote of its open (see `grid.venue.quotes_from_opens`), two events a
-    row; quotes come as they are.
+    row; quotes and trades come as they are.
 
     Attributes:
         rows: rows of the run.
         per_row: events of each row.
 
     Args:
-        dataset: of bars or quotes.
+        dataset: of bars, quotes or trades.
         venue: for latency and spread of the quotes that are made from bars.
         first: row of the dataset that the run begins with; rows before it are history.
         last: row after the last.
 
     Raises:
-        DataError: there are no such rows, or nothing can be traded on them.
+        DataError: there are no such rows, or the venue's latency is longer than a bar.
     """
 
     def __init__(self, dataset: Dataset, venue: Venue, first: int, last: int) -> None:
         m = dataset.manifest
-        if m.kind == "trades":
-            raise DataError(f"dataset {m.name}: a feed plays bars or quotes, found trades")
         if not 0 <= first < last <= m.rows:
             raise DataError(f"dataset {m.name}: no rows to play between {first} and {last}")
         if m.kind == "bars" and m.interval_ns <= venue.latency_ns:
@@ -59,7 +58,7 @@ class Tape:
                 venue,
             )
 
-    def event(self, index: int) -> wire.Bar | wire.Quote:
+    def event(self, index: int) -> Row:
         """Return event `index` of the run."""
         row, part = divmod(index, self.per_row)
         if self.per_row == 1 or part == 1:
@@ -69,22 +68,32 @@ class Tape:
         )
         return wire.Quote(self._id, ts, bid, ask, self._depth_qty, self._depth_qty)
 
-    def history(self, row: int, count: int) -> list[wire.Bar | wire.Quote]:
+    def history(self, row: int, count: int) -> list[Row]:
         """Return up to `count` rows of the dataset before row `row` of the run, oldest first."""
         end = self._first + row
         return [self._row(i, history=True) for i in range(max(0, end - max(0, count)), end)]
 
-    def events_until(self, ts_ns: int) -> int:
-        """Return how many events a node has whose last one is of `ts_ns`."""
+    def events_until(self, ts_ns: int, count: int = 0) -> int:
+        """Return how many events a node has whose last one is of `ts_ns`.
+
+        Args:
+            ts_ns: UNIX ns.
+            count: how many of that very time it has; 0 for all.
+        """
         row = int(np.searchsorted(self._ts, ts_ns, side="right"))
+        if self.per_row == 1 and count:
+            row = min(row, int(np.searchsorted(self._ts, ts_ns, side="left")) + count)
         if self.per_row == 1 or row == self.rows:
             return row * self.per_row
         return row * 2 + int(self._open_ts[row] <= ts_ns)  # later than the bar before it
 
-    def _row(self, at: int, *, history: bool = False) -> wire.Bar | wire.Quote:
+    def _row(self, at: int, *, history: bool = False) -> Row:
         ts, *values = (self._columns[f][at].item() for f in FIELDS[self._kind])
         if self._kind == "bars":
             o, h, lo, c, volume = values
             return wire.Bar(self._id, self._bar, ts, o, h, lo, c, volume, history)
+        if self._kind == "trades":
+            price, qty, side = values
+            return wire.Trade(self._id, ts, price, qty, int(side), history)
         bid_px, ask_px, bid_qty, ask_qty = values
         return wire.Quote(self._id, ts, bid_px, ask_px, bid_qty, ask_qty, history)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -13,8 +14,13 @@ from grid.instrument import Instrument
 from grid.session import Session
 from grid.spec import Spec
 from grid.venue import Venue
+from grid.wire import Row
 
-type Row = wire.Bar | wire.Quote
+_ROWS: Final[dict[str, type[Row]]] = {
+    "bar": wire.Bar,
+    "quote": wire.Quote,
+    "trade": wire.Trade,
+}
 
 
 @dataclass
@@ -69,7 +75,7 @@ class Transcript:
     @property
     def rows(self) -> list[Row]:
         """The events that features are computed on, history included."""
-        wanted = wire.Bar if self.spec.rows == "bar" else wire.Quote
+        wanted = _ROWS[self.spec.rows]
         return [event for event in self.market if isinstance(event, wanted)]
 
     @property
@@ -126,7 +132,7 @@ class Transcript:
         if not self.missing:
             self.whole = len(self.events)
         match event:
-            case wire.Bar() | wire.Quote():
+            case wire.Bar() | wire.Quote() | wire.Trade():
                 self.market.append(event)
                 self.live += not event.history
             case wire.Decision():
@@ -202,8 +208,8 @@ def _run(events: list[tuple[int, wire.Event, int]]) -> Transcript | None:
 
 
 def columns_of(rows: list[Row]) -> Columns:
-    """Return bars or quotes, in order, as a dataset's columns."""
-    kind = "bars" if rows and isinstance(rows[0], wire.Bar) else "quotes"
+    """Return bars, quotes or trades, in order, as a dataset's columns."""
+    kind = f"{rows[0].__struct_config__.tag}s" if rows else "quotes"
     columns: Columns = {"ts_event": np.array([row.ts_event_ns for row in rows], dtype=np.int64)}
     for name in FIELDS[kind][1:]:
         columns[name] = np.array([getattr(row, name) for row in rows], dtype=np.float64)

@@ -25,15 +25,15 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             the venue shows after it, so even 0 means the next quote and never the one just seen.
         taker_fee_bps: fee of an order that takes liquidity, of notional.
         maker_fee_bps: fee of an order that gives liquidity, of notional.
-        half_spread_bps: half of the spread of the quotes that are made from bars, of price; quoted
-            data has its own spread.
+        half_spread_bps: half of the spread of the quotes that are made from bars or trades, of
+            price; quoted data has its own spread.
         account: `margin` may go short and use leverage; `cash` may not.
         leverage: notional allowed per unit of equity in a margin account.
         ruin: the share of the starting balance at which an account is stopped.
         slippage_prob: probability that an order at the market fills one tick worse.
         limit_fill_prob: probability that a limit fills when the market only touches its price.
-        depth_qty: size of the quotes that are made from bars; what an order wants beyond it fills
-            one tick worse.
+        depth_qty: size of the quotes that are made from bars or trades; what an order wants beyond
+            it fills one tick worse.
         queue_position: whether a limit waits behind the size that stands at its price; needs
             trades.
         liquidity_consumption: whether size that was filled is gone until the quote changes.
@@ -93,6 +93,27 @@ def quotes_from_opens(
     bid = ticks(opens - below * half, instrument, np.floor)
     ask = ticks(opens + (2.0 - below) * half, instrument, np.ceil)
     return ts_close_ns - interval_ns + venue.latency_ns, bid, ask
+
+
+def quotes_from_trades(
+    prices: Floats, sides: Floats, instrument: Instrument, venue: Venue
+) -> tuple[Floats, Floats]:
+    """Return the quotes (bid, ask) at which orders fill when there are only trades.
+
+    Each trade shows the side that it took: a buyer paid the ask, a seller got the bid, and the
+    other side lies the whole spread away. A trade whose side is unknown is the middle. Bid and ask
+    are rounded outwards to ticks.
+
+    Args:
+        prices: float64 [n], of the trades.
+        sides: [n], 1 where the buyer took, -1 where the seller did, 0 where nobody knows.
+        instrument: for the tick size.
+        venue: for the spread.
+    """
+    half = prices * (venue.half_spread_bps * 1e-4)
+    bid = ticks(prices - (1.0 + sides) * half, instrument, np.floor)
+    ask = ticks(prices + (1.0 - sides) * half, instrument, np.ceil)
+    return bid, ask
 
 
 def ticks(prices: Floats, instrument: Instrument, rounding: np.ufunc = np.rint) -> Floats:

@@ -6,6 +6,7 @@ duration. Prices and quantities are doubles, those nearest to their decimal form
 docs/protocol.md.
 """
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -49,6 +50,25 @@ class Quote(Message, frozen=True, tag="quote"):
     bid_qty: float
     ask_qty: float
     history: bool = False
+
+
+class Trade(Message, frozen=True, tag="trade"):
+    """A trade between others."""
+
+    instrument_id: str
+    ts_event_ns: int
+    price: float
+    qty: float
+    side: int  # who took: 1 the buyer, -1 the seller, 0 unknown
+    history: bool = False
+
+
+type Row = Bar | Quote | Trade
+
+
+def topic_of(row: Row) -> str:
+    """Return the topic of a market event, as in `md.EUR/USD.SIM.quote`."""
+    return f"md.{row.instrument_id}.{row.__struct_config__.tag}"
 
 
 class Account(Message, frozen=True, tag="account"):
@@ -251,6 +271,7 @@ class Heartbeat(Message, frozen=True, tag="beat"):
 type Event = (
     Bar
     | Quote
+    | Trade
     | Decision
     | Outcome
     | OrderUpdate
@@ -307,7 +328,7 @@ class Welcome(Message, frozen=True, tag="welcome"):
     market_source: str
     market_epoch: int
     market_seq: int  # the last row in `history`; live rows up to it are to be dropped
-    history: tuple[Bar | Quote, ...]
+    history: tuple[Row, ...]
     holder: str = ""  # the agent whose actions are traded now
     ttl_ns: int = 0  # the lease lapses when it is not renewed for so long; 0: it does not
     decision_seq: int = 0  # of the decisions' stream; what comes after it may still be answered
@@ -333,6 +354,7 @@ class Action(Message, frozen=True, tag="action"):
     target: float  # position sought, as a share of max_qty, in [-1, 1]
     obs: bytes = b""  # what the policy saw: little-endian float32; for the recording
     policy_ns: int = 0  # from the decision's arrival to this action
+    policy: str = ""  # digest of the checkpoint that decided, or baseline:NAME; for the recording
 
 
 class Answer(Message, frozen=True, tag="answer"):
@@ -353,7 +375,6 @@ class Renew(Message, frozen=True, tag="renew"):
     agent_id: str
     lease: int
 
-    policy: str = ""  # digest of the checkpoint that decided, or baseline:NAME; for the recording
 
 class Renewed(Message, frozen=True, tag="renewed"):
     """Strategy to agent: your lease, a new one if you trade from now on; 0 if yours is fenced."""
@@ -461,6 +482,7 @@ class Subscribe(Message, frozen=True, tag="subscribe"):
     node_epoch: int
     warmup: int
     after_ns: int = 0  # ts_event of the last market event that the node has
+    after_count: int = 0  # how many events of that very ns it has; 0: all
 
 
 class Credit(Message, frozen=True, tag="credit"):
@@ -474,7 +496,7 @@ class FeedItem(Message, frozen=True, tag="item"):
     """Feed to node: the next market event; `seq` counts from 1 after each subscribe."""
 
     seq: int
-    event: Bar | Quote
+    event: Row
 
 
 class FeedEnd(Message, frozen=True, tag="feed_end"):
@@ -573,6 +595,10 @@ type VenueRequest = OpenAccount | PlaceOrder | CancelOrder | QueryOrder | Tick
 
 encode: Final = msgspec.msgpack.Encoder().encode
 _envelope: Final = msgspec.msgpack.Decoder(Envelope)
+_batch: Final[msgspec.msgpack.Decoder[list[msgspec.Raw]]] = msgspec.msgpack.Decoder(
+    list[msgspec.Raw]
+)
+BATCH: Final = b"\xdc"  # begins an array of many items; an envelope is short and never does
 _event: Final[msgspec.msgpack.Decoder[Event]] = msgspec.msgpack.Decoder(Event)
 _request: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 _reply: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
@@ -611,6 +637,34 @@ def unpack(frame: bytes) -> tuple[str, Envelope]:
         return topic.decode(), envelope(payload)
     except UnicodeDecodeError as e:
         raise ProtocolError(f"topic is not UTF-8: {topic[:40]!r}") from e
+
+
+def pack_batch(frames: Sequence[bytes]) -> bytes:
+    """Return one frame that carries several of one topic, in order; a single one as it is."""
+    if len(frames) == 1:
+        return frames[0]
+    at = frames[0].index(0) + 1
+    parts = [frame[at:] for frame in frames]
+    return b"".join((frames[0][:at], BATCH, len(frames).to_bytes(2), *parts))
+
+
+def events_in(frame: bytes) -> int:
+    """Return how many events a frame carries, without looking at any."""
+    at = frame.find(0) + 1
+    return int.from_bytes(frame[at + 1 : at + 3]) if frame.startswith(BATCH, at) else 1
+
+
+def split_batch(frame: bytes) -> list[bytes]:
+    """Return the frames that a frame carries: itself, unless it is a batch.
+
+    Raises:
+        ProtocolError: it is a batch, and damaged.
+    """
+    at = frame.find(0) + 1
+    if not at or not frame.startswith(BATCH, at):
+        return [frame]
+    head = frame[:at]
+    return [head + envelope for envelope in _decode(_batch, frame[at:])]
 
 
 def envelope(payload: bytes) -> Envelope:

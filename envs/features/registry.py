@@ -3,11 +3,12 @@
 import importlib
 from typing import Final
 
-from envs.features import bar, clock, price, quote, volume
+from envs.features import bar, clock, price, quote, trade, volume
 from envs.features.kernel import REGISTRY, Declared, Feature
 from grid.errors import ConfigError
 
-SHIPPED: Final = (price, bar, volume, quote, clock)  # each declares its kernels as it is imported
+# each declares its kernels as it is imported
+SHIPPED: Final = (price, bar, volume, quote, trade, clock)
 
 
 def parse(text: str) -> Feature:

@@ -31,7 +31,7 @@ def altered(dataset: Dataset, row: int, direction: int, seed: int) -> Dataset:
     step_ns = manifest.interval_ns or 1_000_000
     after["ts_event"] += step_ns * int(rng.integers(1, 1000))
     factor = np.exp(direction * _JUMP + np.cumsum(rng.normal(0.0, _WALK, n)))
-    alter = _bars if manifest.kind == "bars" else _quotes
+    alter = {"bars": _bars, "quotes": _quotes, "trades": _trades}[manifest.kind]
     alter(after, factor, rng, manifest.instrument)
     return Dataset(dataset.path, manifest, columns)
 
@@ -55,6 +55,14 @@ def _quotes(
     rows["bid_px"][:], rows["ask_px"][:] = bid, np.maximum(ask, bid)
     for name in ("bid_qty", "ask_qty"):
         rows[name][:] = _quantities(rows[name], rng, instrument)
+
+
+def _trades(
+    rows: Columns, factor: Floats, rng: np.random.Generator, instrument: Instrument
+) -> None:
+    rows["price"][:] = _on_tick(rows["price"] * factor, instrument)
+    rows["qty"][:] = _quantities(rows["qty"], rng, instrument)
+    rows["side"][:] = rng.permutation(rows["side"])
 
 
 def _on_tick(prices: Floats, instrument: Instrument) -> Floats:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from envs.lookahead.play import Played
 from envs.lookahead.report import Report
 from grid.dataset import Dataset
-from grid.venue import Venue, quotes_from_opens
+from grid.venue import Venue, quotes_from_opens, quotes_from_trades
 
 _WORSE_TICKS: Final = 2.0 + 1e-6  # slippage costs one, and what is beyond the quote's size another
 
@@ -54,6 +54,10 @@ def _quotes(dataset: Dataset, venue: Venue) -> _Quoted:
     manifest, columns = dataset.manifest, dataset.columns
     if manifest.kind == "quotes":
         return _Quoted(columns["ts_event"], columns["bid_px"], columns["ask_px"])
+    if manifest.kind == "trades":
+        price, side = np.asarray(columns["price"]), np.asarray(columns["side"])
+        made = quotes_from_trades(price, side, manifest.instrument, venue)
+        return _Quoted(np.asarray(columns["ts_event"]), *made)
     return _Quoted(
         *quotes_from_opens(
             np.asarray(columns["ts_event"]),

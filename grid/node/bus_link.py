@@ -87,11 +87,11 @@ class BusLink:
         self._info = info
         self._on_idle = on_idle
         self._on_failed = on_failed
-        self._topics = {"bar": f"md.{self._id}.bar", "quote": f"md.{self._id}.quote"}
-        self._row_topic = self._topics[spec.rows]
+        self._row_topic = f"md.{self._id}.{spec.rows}"
         self._decision_topic = f"decision.{gate.strategy_id}"
         self._exec_topic = f"exec.{gate.strategy_id}"
-        self._recent: deque[wire.Bar | wire.Quote] = deque(maxlen=history_rows)
+        self._recent: deque[wire.Row] = deque(maxlen=history_rows)
+        self._trades: deque[wire.Trade] = deque()  # whose quotes are on their way to the strategy
         self._decision_of: dict[str, int] = {}
         self._due = 1
         self.market_ns = 0  # ts_event of the last market event
@@ -130,15 +130,20 @@ class BusLink:
         if self._loop:
             self._loop.remove_reader(self._responder.fd)
 
-    def history(self, row: wire.Bar | wire.Quote) -> None:
+    def trade(self, trade: wire.Trade) -> None:
+        """Keep a trade until the strategy is handed the quote that it makes."""
+        self._trades.append(trade)
+
+    def history(self, row: wire.Row) -> None:
         """Publish a row from before the run, for warm-up."""
         self._market(row)
-        if self._is_row(row):
+        if wire.topic_of(row) == self._row_topic:
             self._recent.append(row)
 
     def row(self, row: Bar | QuoteTick) -> float | None:
         """Publish the row, and a decision when one is due."""
-        event = self._convert(row)
+        shown = self._convert(row)
+        event = self._trades.popleft() if self._spec.rows == "trade" else shown
         self._market(event)
         self._recent.append(event)
         self.rows += 1
@@ -147,7 +152,7 @@ class BusLink:
         if not self._due:
             self._due = self._spec.every
             self._decide()
-        self._show(event)
+        self._show(shown)
         self._processed()
         return None
 
@@ -464,23 +469,20 @@ class BusLink:
 
     # -- market -------------------------------------------------------------------------------
 
-    def _is_row(self, event: wire.Bar | wire.Quote) -> bool:
-        return isinstance(event, wire.Bar) == (self._spec.rows == "bar")
-
     def _convert(self, row: Bar | QuoteTick) -> wire.Bar | wire.Quote:
         if isinstance(row, Bar):
             return wire_bar(row, self._id, self._spec.bar, self._precisions)
         return wire_quote(row, self._id, self._precisions)
 
-    def _market(self, event: wire.Bar | wire.Quote) -> None:
+    def _market(self, event: wire.Row) -> None:
         self.market_ns = event.ts_event_ns
+        self._publisher.publish(wire.topic_of(event), event)
         if isinstance(event, wire.Bar):
-            self._publisher.publish(self._topics["bar"], event)
             self._mark_px = event.close
-        else:
-            self._publisher.publish(self._topics["quote"], event)
-            if self._spec.rows == "quote":
-                self._mark_px = (event.bid_px + event.ask_px) / 2.0
+        elif isinstance(event, wire.Trade):
+            self._mark_px = event.price
+        elif self._spec.rows == "quote":
+            self._mark_px = (event.bid_px + event.ask_px) / 2.0
 
     def _show(self, event: wire.Bar | wire.Quote | None) -> None:
         """Let the venue fill on an event; if the route waits, when the decision on it has ended."""

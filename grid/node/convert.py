@@ -7,10 +7,13 @@ same that `grid.venue.ticks` gives for a dataset. So a price has equal bits on e
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
 from nautilus_trader.model import Bar, BarType, InstrumentId, OrderSide, Price, Quantity, QuoteTick
 
 from grid import wire
 from grid.dataset import Columns
+from grid.instrument import Instrument
+from grid.venue import Venue, quotes_from_trades
 
 SIDES: Final[dict[Any, str]] = {OrderSide.BUY: "BUY", OrderSide.SELL: "SELL"}
 
@@ -67,6 +70,16 @@ def engine_quote(
         instrument_id, Price(quote.bid_px, price), Price(quote.ask_px, price),
         Quantity(quote.bid_qty, size), Quantity(quote.ask_qty, size),
         quote.ts_event_ns, quote.ts_event_ns,
+    )  # fmt: skip
+
+
+def quote_of(trade: wire.Trade, instrument: Instrument, venue: Venue) -> wire.Quote:
+    """Return the quote that a trade makes: see `grid.venue.quotes_from_trades`."""
+    price, side = np.array([trade.price]), np.array([float(trade.side)])
+    bid, ask = quotes_from_trades(price, side, instrument, venue)
+    return wire.Quote(
+        trade.instrument_id, trade.ts_event_ns, bid.item(), ask.item(),
+        venue.depth_qty, venue.depth_qty, trade.history,
     )  # fmt: skip
 
 

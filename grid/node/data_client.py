@@ -20,8 +20,9 @@ from grid import wire
 from grid.bus import new_socket
 from grid.errors import ProtocolError
 from grid.instrument import Instrument
-from grid.node.convert import engine_bar, engine_quote
+from grid.node.convert import engine_bar, engine_quote, quote_of
 from grid.node.instruments import to_engine
+from grid.venue import Venue
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +39,10 @@ class Wiring:
         epoch: of this node.
         warmup: rows of history wanted.
         instrument: what is traded.
-        bar_type: the engine's name of the bars; empty for quotes.
+        venue: for the quotes that are made from trades.
+        bar_type: the engine's name of the bars; empty for other rows.
         on_history: takes each row of history.
+        on_trade: takes each trade, just before the engine gets the quote that it makes.
         on_end: called once when the feed has no more.
         client: the client, once the engine has built it.
     """
@@ -49,8 +52,10 @@ class Wiring:
     epoch: int
     warmup: int
     instrument: Instrument
+    venue: Venue
     bar_type: str
-    on_history: Callable[[wire.Bar | wire.Quote], None]
+    on_history: Callable[[wire.Row], None]
+    on_trade: Callable[[wire.Trade], None]
     on_end: Callable[[], None]
     client: "FeedDataClient | None" = None
 
@@ -77,6 +82,7 @@ class FeedDataClient(MarketDataClient):
         self.stale = 0
         self.resubscribed = 0
         self._last_ns = 0
+        self._same = 0  # events of that very ns
         self._base = 0  # `received` at the last subscribe
         self._granted = 0
         self._feed_seq = 0  # of the last message since the last subscribe
@@ -121,7 +127,7 @@ class FeedDataClient(MarketDataClient):
         self._base = self.received
         self._feed_seq = 0
         warmup = 0 if self._last_ns else self._wiring.warmup
-        self._send(wire.Subscribe(self._wiring.epoch, warmup, self._last_ns))
+        self._send(wire.Subscribe(self._wiring.epoch, warmup, self._last_ns, self._same))
         if self._granted > self._base:
             self._send(wire.Credit(self._wiring.epoch, self._granted - self._base))
         self._heard_s = self._loop.time()
@@ -168,8 +174,13 @@ class FeedDataClient(MarketDataClient):
         if event.history:
             self._wiring.on_history(event)
             return
+        self._same = self._same + 1 if event.ts_event_ns == self._last_ns else 1
         self._last_ns = event.ts_event_ns
         self.received += 1
+        if isinstance(event, wire.Trade):
+            # the engine knows trades by the quotes that they make: as in the env, orders fill there
+            self._wiring.on_trade(event)
+            event = quote_of(event, self._wiring.instrument, self._wiring.venue)
         if isinstance(event, wire.Quote):
             self._handle_data(engine_quote(event, self._instrument_id, self._precisions))
         elif self._bar_type is not None:

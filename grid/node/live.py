@@ -151,8 +151,10 @@ class _Node:
             epoch=epoch,
             warmup=setup.warmup,
             instrument=_as_traded(setup),
+            venue=setup.venue,
             bar_type=setup.spec.bar_type if setup.spec.rows == "bar" else "",
             on_history=self._link.history,
+            on_trade=self._link.trade,
             on_end=self._end_of_feed,
         )
         self._strategy = AgentStrategy(

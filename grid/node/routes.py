@@ -46,7 +46,7 @@ class Route(Protocol):
         """Send an order that was asked for at `asked_ns`, now or when its time has come."""
 
     def show(self, event: wire.Bar | wire.Quote) -> None:
-        """A market event has come, and the strategy has seen it."""
+        """A market event has come, and the strategy has seen it; of a trade, its quote."""
 
     def accepted(self, client_order_id: str) -> None:
         """The venue has the order."""

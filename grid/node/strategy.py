@@ -87,7 +87,7 @@ class AgentStrategy(Strategy):
         self.dispatch: Callable[[Any], None] = self.submit_order
         self._row: Callable[[Any], float | None] = link.row
         self._quantities: dict[float, Quantity] = {}  # an agent orders few sizes, many times
-        self._on_rows = spec.rows == "quote"
+        self._on_rows = spec.rows != "bar"  # a trade comes as the quote that it makes
         self._instrument_id = InstrumentId.from_str(instrument.id)
         self._precisions = (instrument.price_precision, instrument.size_precision)
 
@@ -98,7 +98,7 @@ class AgentStrategy(Strategy):
         self.ledger.reset(self.spec.capital)
         if self.spec.rows == "bar" and self.link.wants_rows:
             self.subscribe_bars(BarType.from_str(self.spec.bar_type))
-        if self.spec.rows == "quote" or self.link.wants_ticks:
+        if self._on_rows or self.link.wants_ticks:
             self.subscribe_quotes(self._instrument_id)
         self.link.start(self)
 

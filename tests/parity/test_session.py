@@ -13,6 +13,8 @@ MARKETS = {
     "bars": (markets.bar_columns(400), {}),
     "quotes": (markets.quote_columns(400), {}),
     "quotes, every third": (markets.quote_columns(400), {"every": 3}),
+    "trades": (markets.trade_columns(400), {}),
+    "trades, every third": (markets.trade_columns(400), {"every": 3}),
     "bars, with slippage by chance": (markets.bar_columns(400), {}),
     "continuous": (markets.bar_columns(400), {"kind": "continuous", "min_trade_qty": 200.0}),
 }

@@ -16,6 +16,9 @@ START_NS = 1_577_836_800_000_000_000
 PAIR = CurrencyPair(id="EUR/USD.SIM", price_precision=5, base_currency="EUR", quote_currency="USD")
 BAR_FEATURES = ("log_return:1", "momentum:5", "volatility:10", "rsi:10", "bar_body", "hour_sin")
 QUOTE_FEATURES = ("log_return:1", "spread", "imbalance", "zscore:10")
+TRADE_FEATURES = ("log_return:1", "trade_imbalance:10", "trade_sign:3", "log_volume", "zscore:10")
+FEATURES = {"bars": BAR_FEATURES, "quotes": QUOTE_FEATURES, "trades": TRADE_FEATURES}
+_TELLING = {"bars": "open", "quotes": "bid_px", "trades": "price"}
 
 
 def bar_columns(n: int = 400, seed: int = 0, instrument: Instrument = PAIR) -> Columns:
@@ -47,9 +50,20 @@ def quote_columns(n: int = 600, seed: int = 0, instrument: Instrument = PAIR) ->
     }
 
 
+def trade_columns(n: int = 600, seed: int = 0, instrument: Instrument = PAIR) -> Columns:
+    """A random walk of trades, some of them at one time, some of unknown side."""
+    rng = np.random.default_rng(seed)
+    return {
+        "ts_event": START_NS + np.cumsum(rng.integers(0, 4, n) * 1_000_000_000),
+        "price": ticks(1.1 + np.cumsum(rng.normal(0, 5e-5, n)), instrument),
+        "qty": np.rint(rng.uniform(1, 5_000, n)),
+        "side": rng.choice([1.0, 1.0, -1.0, -1.0, 0.0], n),
+    }
+
+
 def dataset(columns: Columns, instrument: Instrument = PAIR, name: str = "test") -> Dataset:
     """Wrap columns as a dataset that lies nowhere."""
-    kind: Any = "bars" if "open" in columns else "quotes"
+    kind: Any = next(k for k, field in _TELLING.items() if field in columns)
     bar = "1-MINUTE-LAST" if kind == "bars" else ""
     n = len(columns["ts_event"])
     manifest = Manifest(
@@ -70,7 +84,7 @@ def dataset(columns: Columns, instrument: Instrument = PAIR, name: str = "test")
 
 def spec_for(data: Dataset, *, every: int = 1, window: int = 4, **target: Any) -> Spec:
     """Fit a spec on the first half of a dataset."""
-    features = BAR_FEATURES if data.manifest.kind == "bars" else QUOTE_FEATURES
+    features = FEATURES[data.manifest.kind]
     rule = TargetRule(**{"max_qty": 10_000.0, **target})
     half = data.manifest.rows // 2
     return fit(data, (0, half), features=features, window=window, target=rule, every=every)

@@ -186,3 +186,17 @@ def test_elapsed_shows_a_gap():
     rows = {"ts_event": np.array([0, 0, 60, 172_860], dtype=np.int64) * 10**9}
     want = [0.0, math.log(61), math.log(172_801)]
     assert parse("elapsed")(rows).tolist() == pytest.approx(want)
+
+
+def test_features_of_trades_by_hand():
+    rows = {
+        "ts_event": np.array([0, 1, 1, 2], dtype=np.int64) * 500_000_000,
+        "close": np.array([10.0, 11.0, 12.0, 10.0]),
+        "volume": np.array([1.0, 3.0, 4.0, 2.0]),
+        "side": np.array([1.0, -1.0, 1.0, 0.0]),
+    }
+    assert parse("trade_imbalance:3")(rows).tolist() == [2 / 8, 1 / 9]
+    assert parse("trade_sign:4")(rows).tolist() == [1 / 4]
+    vwap = (3 * 11 + 4 * 12 + 2 * 10) / 9
+    assert parse("trade_vwap_distance:3")(rows)[1] == pytest.approx(1 - vwap / 10)
+    assert parse("trade_rate:3")(rows).tolist() == [pytest.approx(math.log(1 + 3))]

@@ -12,7 +12,15 @@ from grid import wire
 from grid.dataset import to_iso
 from grid.errors import ConfigError, DataError
 from grid.spec import Spec, TargetRule
-from tests.support.markets import MINUTE_NS, PAIR, bar_columns, dataset, quote_columns, spec_for
+from tests.support.markets import (
+    MINUTE_NS,
+    PAIR,
+    bar_columns,
+    dataset,
+    quote_columns,
+    spec_for,
+    trade_columns,
+)
 
 BARS = (
     "log_return:3", "volatility:7", "momentum:12", "zscore:9", "zscore:150", "rsi:14", "macd:3:9",
@@ -23,6 +31,9 @@ BARS = (
 )  # fmt: skip
 QUOTES = ("log_return:2", "spread", "imbalance", "log_depth", "microprice", "order_flow:12",
           "volatility:5", "macd:5:35", "tick_imbalance:20", "elapsed")  # fmt: skip
+TRADES = ("trade_imbalance:9", "trade_sign:5", "trade_vwap_distance:12", "trade_rate:6",
+          "log_return:2", "volatility:5", "log_volume", "volume_zscore:7", "volume_imbalance:9",
+          "tick_imbalance:20", "rsi:9", "elapsed")  # fmt: skip
 ACCOUNT = wire.Account(1000.0, -500.0, 9e4, 100_100.0, 12.5, 1.1, 1)
 
 
@@ -49,6 +60,11 @@ def as_quote(columns, i):
     return wire.Quote(PAIR.id, int(columns["ts_event"][i]), **values)
 
 
+def as_trade(columns, i):
+    price, qty = float(columns["price"][i]), float(columns["qty"][i])
+    return wire.Trade(PAIR.id, int(columns["ts_event"][i]), price, qty, int(columns["side"][i]))
+
+
 def assert_stream_is_batch(spec, columns, row_of):
     pipeline = Pipeline(spec)
     matrix = pipeline.matrix(columns)
@@ -66,7 +82,7 @@ def assert_stream_is_batch(spec, columns, row_of):
 
 
 def test_every_feature_is_covered_here():
-    names = {parse(f).declared.name for f in BARS + QUOTES}
+    names = {parse(f).declared.name for f in BARS + QUOTES + TRADES}
     assert names == {d.name for d in shipped()}
 
 
@@ -76,6 +92,10 @@ def test_follower_gives_the_bits_of_the_matrix_for_bars():
 
 def test_follower_gives_the_bits_of_the_matrix_for_quotes():
     assert_stream_is_batch(make_spec("quote", QUOTES), quote_columns(300), as_quote)
+
+
+def test_follower_gives_the_bits_of_the_matrix_for_trades():
+    assert_stream_is_batch(make_spec("trade", TRADES), trade_columns(300), as_trade)
 
 
 PRICES = st.sampled_from([1e-5, 0.5, 1.0, 1.00001, 7.3, 1e6])

@@ -49,6 +49,10 @@ GOLDEN: list[tuple[wire.Message, str]] = [
         "00cb4034000000000000c2",
     ),
     (
+        TRADE,
+        "97a57472616465a5582e53494d01cb3ff8000000000000cb4024000000000000ffc2",
+    ),
+    (
         wire.Decision("s", 1, 2, 3, "md.X.SIM.bar", 4, 5, ACCOUNT),
         "99a86465636973696f6ea173010203ac6d642e582e53494d2e626172040598a76163636f756e74cb"
         "3ff0000000000000cb0000000000000000cb4000000000000000cb4008000000000000cb3fe00000"
@@ -196,7 +200,7 @@ GOLDEN: list[tuple[wire.Message, str]] = [
     ),
     (
         wire.Subscribe(1, 20),
-        "94a9737562736372696265011400",
+        "95a973756273637269626501140000",
     ),
     (
         wire.Credit(1, 100),
@@ -263,6 +267,8 @@ def sections() -> dict[str, list[list[str]]]:
 
 
 def type_text(of: Any) -> str:
+    if isinstance(of, typing.TypeAliasType):
+        of = of.__value__
     origin, arguments = typing.get_origin(of), typing.get_args(of)
     if origin is typing.Literal:
         return "str"
@@ -271,7 +277,8 @@ def type_text(of: Any) -> str:
     if origin is tuple:
         return f"array of {type_text(arguments[0])}"
     if isinstance(of, types.UnionType):
-        return " or ".join(type_text(a) for a in arguments)
+        *others, last = (type_text(a) for a in arguments)
+        return f"{', '.join(others)} or {last}"
     return "a message" if of is msgspec.Raw else of.__name__
 
 

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from grid import wire
@@ -10,6 +11,7 @@ from grid.tape import Tape
 from grid.topology import FeedConfig
 from grid.venue import DEEP_QTY, Venue
 from tests.support.feeder import MINUTE_NS, START_NS, write_dataset
+from tests.support.markets import dataset, trade_columns
 
 MS = 1_000_000
 
@@ -75,6 +77,18 @@ def test_tape_events_until_counts_what_a_node_has(bars: Dataset, quotes: Dataset
         for i in range(count):
             assert tape.events_until(tape.event(i).ts_event_ns) in (i, i + 1)
         assert tape.events_until(tape.event(count - 1).ts_event_ns) == count
+
+
+def test_tape_of_trades_of_one_time_goes_on_with_those_that_a_node_lacks() -> None:
+    columns = trade_columns(6)
+    columns["ts_event"] = START_NS + np.array([1, 2, 2, 2, 3, 4])
+    tape = Tape(dataset(columns), Venue(), 0, 6)
+    first = tape.event(0)
+    assert isinstance(first, wire.Trade)
+    assert (first.price, first.qty, first.side) == tuple(
+        columns[f][0] for f in ("price", "qty", "side")
+    )
+    assert [tape.events_until(START_NS + 2, n) for n in (1, 2, 3, 9, 0)] == [2, 3, 4, 4, 4]
 
 
 def test_tape_without_latency_still_quotes_after_the_bar(bars: Dataset) -> None:
