@@ -14,9 +14,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs import rewards
-from envs.engine import EnvFill
 from envs.schemes import Holding, Mask, Scheme
-from envs.stage import Stage
+from envs.stage import MarketFill, Stage
 from envs.views import Clock, Rows, View, decision_times
 from grid.dataset import Dataset
 from grid.errors import ConfigError, DataError
@@ -36,6 +35,7 @@ class Player:
     Args:
         stage: where it trades.
         trader: which trader of the stage it is.
+        tape: the prices at each decision.
         views: what it sees.
         scheme: what its actions mean.
         reward: name or dotted path, see `envs.rewards`.
@@ -47,6 +47,7 @@ class Player:
         self,
         stage: Stage,
         trader: int,
+        tape: "Tape",
         views: Sequence[View],
         scheme: Scheme,
         *,
@@ -57,9 +58,10 @@ class Player:
     ) -> None:
         self._stage = stage
         self._trader = trader
+        self._tape = tape
         self._views = views
         self._scheme = scheme
-        self._reward = rewards.find(reward, fills=False)
+        self._reward = rewards.find(reward)
         self._flat = flat
         self._clip = clip
         self._capital = capital
@@ -101,7 +103,10 @@ class Player:
         trader = self._stage.traders[self._trader]
         equity = trader.equity(dict(zip(self._names, prices, strict=True)))
         traded = sum(ledger.traded for ledger in trader.ledgers.values())
-        step = rewards.Step(self._equity, equity, self._peak, self._capital, traded - self._traded)
+        fills = [self._executed(fill) for fill in self._new_fills()]
+        step = rewards.Step(
+            self._equity, equity, self._peak, self._capital, traded - self._traded, fills
+        )
         self._equity, self._traded = equity, traded
         self._peak = max(self._peak, equity)
         return self._reward(step)
@@ -127,9 +132,8 @@ class Player:
     def info(self, prices: Sequence[float]) -> dict[str, Any]:
         """Return equity, positions, fees, open orders and the fills since the last call."""
         trader = self._stage.traders[self._trader]
-        fills: list[EnvFill] = self._stage.fills(self._trader)
-        new = fills[self._seen :]
-        self._seen = len(fills)
+        new = self._new_fills()
+        self._seen += len(new)
         return {
             "equity": self._equity,
             "positions": {name: trader.ledgers[name].position_qty for name in self._names},
@@ -140,6 +144,16 @@ class Player:
             "refused": trader.refused,
             "fills": new,
         }
+
+    def _new_fills(self) -> list[MarketFill]:
+        return self._stage.fills(self._trader)[self._seen :]
+
+    def _executed(self, fill: MarketFill) -> rewards.Executed:
+        """The fill beside the price at the decision that gave its order."""
+        i = self._names.index(fill.instrument_id)
+        arrival_px = self._tape.prices_at(fill.decided_ns)[i]
+        multiplier = self._stage.instruments[i].multiplier
+        return rewards.Executed(fill.signed_qty, fill.px, arrival_px, fill.commission, multiplier)
 
     def _account(self, holdings: Sequence[Holding]) -> NDArray[np.float32]:
         equity = max(self._equity, 1e-9 * self._capital)
@@ -219,6 +233,12 @@ class Tape:
         self.prices = np.stack([by_id[i].prices[by_id[i].rows_at(times)] for i in ids], axis=1)
         self._market_times = [np.asarray(m.columns["ts_event"]) for m in markets]
 
+    def prices_at(self, ts_ns: int) -> list[float]:
+        """Return the prices at the newest decision that is not after `ts_ns`."""
+        at = int(np.searchsorted(self.times_ns, ts_ns, side="right")) - 1
+        prices: list[float] = self.prices[at].tolist()
+        return prices
+
     def market_rows(self, first: int, last: int) -> list[tuple[int, int]]:
         """Return the rows of each market from just before decision `first` to `last`."""
         start, end = self.times_ns[first], self.times_ns[last]
@@ -285,8 +305,9 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
         self._steps = steps
         self._stage = Stage(traded, venue, capital, resting=scheme.resting)
         self._player = Player(
-            self._stage, 0, views, scheme, reward=reward, flat=flat, clip=clip, capital=capital
-        )
+            self._stage, 0, self._tape, views, scheme,
+            reward=reward, flat=flat, clip=clip, capital=capital,
+        )  # fmt: skip
         self.action_space = self._player.action_space
         self.observation_space = self._player.observation_space
         self._at = self._last = -1

@@ -82,7 +82,7 @@ class ParallelMarketEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]
         self._stage = Stage(markets, venue, capital, traders=len(roles), resting=resting)
         self._players = {
             name: Player(
-                self._stage, n, views, role.scheme,
+                self._stage, n, self._tape, views, role.scheme,
                 reward=role.reward, flat=flat, clip=clip, capital=capital,
             )
             for n, (name, role) in enumerate(roles.items())

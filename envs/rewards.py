@@ -21,7 +21,7 @@ class Executed(NamedTuple):
     Attributes:
         signed_qty: positive for a buy.
         px: of the fill.
-        arrival_px: close or mid at the decision that changed the target.
+        arrival_px: close or mid at the decision that changed the target or gave the order.
         commission: in account currency.
         multiplier: account currency for one unit at a price of one.
     """
@@ -133,12 +133,10 @@ class ExecutionShortfall:
     """Minus what execution cost against the arrival price, as a share of capital.
 
     Perold (1988): the sum over the step's fills of (px - arrival) x signed quantity, and their
-    commissions. The arrival price is the close or mid at the decision that changed the target:
-    latency, spread and slippage lie between the two. Never trading costs nothing, so this is a
-    reward for agents whose target is given, or a part of one's own.
+    commissions. The arrival price is the close or mid at the decision that changed the target or
+    gave the order: latency, spread and slippage lie between the two. Never trading costs nothing,
+    so this is a reward for agents whose target is given, or a part of one's own.
     """
-
-    needs_fills = True
 
     def reset(self) -> None:
         """Nothing is kept."""
@@ -174,15 +172,14 @@ class _Plain:
         return self._function(step, *self._params)
 
 
-def find(text: str, *, fills: bool = True) -> Reward:
+def find(text: str) -> Reward:
     """Return the reward of that name or dotted path, with its parameters.
 
     Args:
         text: `name:number:...` or `module:name:number:...`.
-        fills: whether the env tells the fills of a step.
 
     Raises:
-        ConfigError: there is none, its parameters do not fit, or it needs fills.
+        ConfigError: there is none, or its parameters do not fit.
     """
     name, *rest = text.split(":")
     if name in REWARDS:
@@ -194,12 +191,7 @@ def find(text: str, *, fills: bool = True) -> Reward:
             f"unknown reward {name!r}; there are: {', '.join(REWARDS)}, and one's own as "
             "module:name"
         )
-    reward = _made(text, found, rest)
-    if getattr(reward, "needs_fills", False) and not fills:
-        raise ConfigError(
-            f"reward {text!r} needs the fills of one target position: expected a TradingEnv"
-        )
-    return reward
+    return _made(text, found, rest)
 
 
 def is_unitless(text: str) -> bool:

@@ -7,7 +7,7 @@ is played: traders do not move each other's prices.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import greenlet
 import msgspec
@@ -15,7 +15,6 @@ from nautilus_trader.model import Venue as EngineVenue
 
 from envs.engine import (
     STOP,
-    EnvFill,
     StepLink,
     TimedLink,
     add_venue,
@@ -33,6 +32,45 @@ from grid.node.orders import Command, OrderStrategy
 from grid.venue import Venue
 
 type Commands = Sequence[Command]
+
+
+class MarketFill(NamedTuple):
+    """One fill as a stage reports it.
+
+    Attributes:
+        signed_qty: positive for a buy.
+        instrument_id: under which the trader trades it.
+        decided_ns: when its order was given; of a leg of a bracket, when the bracket was.
+    """
+
+    ts_event_ns: int
+    signed_qty: float
+    px: float
+    commission: float
+    client_order_id: str
+    instrument_id: str
+    decided_ns: int
+
+
+class _OrderLink(StepLink):
+    """Keeps fills with what is known of their orders."""
+
+    fills: list[MarketFill]  # type: ignore[assignment]
+    _strategy: Any
+
+    def filled(self, signed_qty: float, px: float, commission: float, event: Any) -> None:
+        """Keep the fill for the step's info."""
+        name = str(event.client_order_id)
+        order = self._strategy.open[name]
+        self.fills.append(
+            MarketFill(
+                event.ts_event, signed_qty, px, commission, name, order.instrument_id, order.ts_ns
+            )
+        )
+
+
+class _TimedOrderLink(_OrderLink, TimedLink):
+    """The same, and called at decision times."""
 
 
 class Stage:
@@ -71,8 +109,8 @@ class Stage:
             for n in range(traders)
         ]
         # the first trader is called at decision times, for all
-        self.links: list[StepLink] = [
-            (StepLink if n else TimedLink)(1, keep_history=False) for n in range(traders)
+        self.links: list[_OrderLink] = [
+            (_OrderLink if n else _TimedOrderLink)(1, keep_history=False) for n in range(traders)
         ]
         self.traders: list[OrderStrategy] = []
         currency = self.instruments[0].currency
@@ -150,7 +188,7 @@ class Stage:
         """Whether nothing can happen in the engine until somebody orders something."""
         return not any(trader.open for trader in self.traders)
 
-    def fills(self, trader: int) -> list[EnvFill]:
+    def fills(self, trader: int) -> list[MarketFill]:
         """Fills of a trader since `start`, in order."""
         return self.links[trader].fills
 

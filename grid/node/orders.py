@@ -206,9 +206,9 @@ class OrderStrategy(Strategy):
             if order is None or order.exits:
                 ledger.order(signed)  # legs of a bracket are not pending until they fill
             ledger.fill(signed, px, commission)
-            self._refresh(event)
             if self.link is not None:
-                self.link.filled(signed, px, commission, event)
+                self.link.filled(signed, px, commission, event)  # finds the order still open
+            self._refresh(event)
         except BaseException as e:
             self._fail(e)
 

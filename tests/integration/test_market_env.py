@@ -132,6 +132,43 @@ def test_equity_is_what_the_fills_say(make):
     assert info["equity"] - unrealized == pytest.approx(balance, abs=0.005 * fills)
 
 
+def test_execution_shortfall_is_the_cost_against_the_price_at_the_order(make):
+    env = make(ORDERS, reward="execution_shortfall")
+    _, info = env.reset()
+    quiet = [0] * 10
+    for _ in range(5):  # the engine stays behind, and the order still has its own time
+        _, reward, _, _, info = env.step(quiet)
+        assert reward == 0.0
+    asked_ns, arrival = info["ts_event_ns"], info["prices"]["GBP/USD.SIM"]
+    _, reward, _, _, info = env.step([0, 0, 0, 0, 0, MARKET, 1, 1, 0, 0])
+    (fill,) = info["fills"]
+    assert (fill.instrument_id, fill.decided_ns) == ("GBP/USD.SIM", asked_ns)
+    assert fill.signed_qty == -5_000.0
+    assert reward == pytest.approx(
+        -((fill.px - arrival) * -5_000.0 + fill.commission) / 100_000.0, abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("scheme", [WEIGHTS, ORDERS])
+def test_execution_shortfall_of_resting_orders_remembers_their_arrival(make, scheme):
+    env = make(scheme, reward="execution_shortfall")
+    env.action_space.seed(7)
+    _, info = env.reset()
+    seen, waited, fills = {info["ts_event_ns"]: info["prices"]}, 0, 0
+    for _ in range(200):
+        _, reward, _, _, info = env.step(env.action_space.sample())
+        cost = 0.0
+        for fill in info["fills"]:
+            fills += 1
+            waited += fill.decided_ns < max(seen)
+            arrival = seen[fill.decided_ns][fill.instrument_id]
+            cost += (fill.px - arrival) * fill.signed_qty + fill.commission
+        assert reward == pytest.approx(-cost / 100_000.0, abs=1e-12)
+        seen[info["ts_event_ns"]] = info["prices"]
+    assert fills > 50
+    assert waited > 5 or scheme is WEIGHTS
+
+
 def test_limit_rests_and_fills_at_its_price_or_better(make):
     env = make(ORDERS, views=("euro",))
     _, info = env.reset()

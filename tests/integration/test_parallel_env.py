@@ -76,6 +76,24 @@ def test_agent_among_others_fares_as_it_does_alone(arena):
     assert single == together
 
 
+def test_execution_shortfall_is_paid_for_ones_own_fills_only():
+    roles = {
+        "idle": Role(ORDERS, "execution_shortfall"),
+        "buyer": Role(ORDERS, "execution_shortfall"),
+    }
+    arena = ParallelMarketEnv(roles, [view()], VENUE, steps=40)
+    try:
+        _, infos = arena.reset(seed=1)
+        (arrival,) = infos["buyer"]["prices"].values()
+        _, rewards, _, _, infos = arena.step({"idle": [0] * 5, "buyer": [1, 0, 0, 0, 0]})
+    finally:
+        arena.close()
+    (fill,) = infos["buyer"]["fills"]
+    assert rewards["idle"] == 0.0
+    cost = (fill.px - arrival) * 1_000.0 + fill.commission
+    assert rewards["buyer"] == pytest.approx(-cost / 100_000.0, abs=1e-12)
+
+
 def test_end_of_the_times_truncates_all(arena):
     arena.reset(seed=3)
     for _ in range(40):

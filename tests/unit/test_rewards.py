@@ -161,12 +161,6 @@ def test_reward_that_cannot_be_is_refused_in_a_sentence(text, said):
         find(text)
 
 
-def test_reward_that_needs_fills_is_refused_where_none_are_told():
-    with pytest.raises(ConfigError, match="'execution_shortfall' needs the fills"):
-        find("execution_shortfall", fills=False)
-    assert find("profit", fills=False)(step(1000.0, 1010.0)) == pytest.approx(0.01)
-
-
 def test_only_the_differential_sharpe_is_of_order_one_by_itself():
     assert [name for name in REWARDS if is_unitless(name)] == ["differential_sharpe"]
 
