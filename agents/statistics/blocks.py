@@ -69,8 +69,7 @@ def resample(
 
     Args:
         returns: float64 [n] or [n, records], simultaneous.
-        length: mean length of a block, in periods; the longest that `block_length` finds by
-            default.
+        length: mean length of a block, in periods; by default the mean of what `block_length` finds.
         draws: how many.
         seed: of the draws.
         circular: give all blocks the same length.
@@ -78,7 +77,7 @@ def resample(
     columns = returns.reshape(len(returns), -1)
     n = len(columns)
     if length is None:
-        length = max(block_length(column) for column in columns.T)
+        length = float(np.mean([block_length(column) for column in columns.T]))
     per_cell = -(-n // _MOST_CELLS)
     edges = np.arange(0, n, per_cell)
     # moments about the mean: sums of squares about 0 would lose a small deviation to rounding
