@@ -84,10 +84,12 @@ def _serve(
     followed = ""
     while not life.stopping:
         waiter.wait(_IDLE_S)
-        for _ in range(_BURST):
+        taken = 0
+        while taken < _BURST or subscriber.pending:
             received = subscriber.recv()
             if received is None:
                 break
+            taken += 1
             topic, envelope, _frame = received
             began_ns = time.monotonic_ns()
             try:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -104,25 +105,29 @@ class Replayer:
         """
         began_s = time.monotonic()
         result = self.result
-        for published_ns, event in self._run.events:
+        events = self._run.events
+        for (published_ns, event), (_, following) in pairwise([*events, events[-1]]):
             if schedule is not None:
                 self._wait_until(began_s + schedule(published_ns))
             if isinstance(event, wire.Decision) and not before_decision(event):
                 break
-            self._publish(event)
+            # rows without a decision between them, and without a clock, share frames
+            more = schedule is None and type(following) is type(event) and following is not event
+            self._publish(event, more)
             result.events += 1
             if result.events % 64 == 0:
                 progress(result.events)
+        self._publisher.flush()
         result.seconds = time.monotonic() - began_s
         result.statuses = Counter(self.gate.counts)
         progress(result.events)
         return result
 
-    def _publish(self, event: wire.Event) -> None:
+    def _publish(self, event: wire.Event, more: bool) -> None:
         match event:
             case wire.Bar() | wire.Quote() | wire.Trade():
                 topic = wire.topic_of(event)
-                self._publisher.publish(topic, event)
+                self._publisher.publish(topic, event, more=more)
                 if topic == self._row_topic:
                     self._history.append(event)
                 self._serve(0.0)

@@ -598,7 +598,7 @@ _envelope: Final = msgspec.msgpack.Decoder(Envelope)
 _batch: Final[msgspec.msgpack.Decoder[list[msgspec.Raw]]] = msgspec.msgpack.Decoder(
     list[msgspec.Raw]
 )
-BATCH: Final = b"\xdc"  # begins an array of many items; an envelope is short and never does
+BATCH: Final = 0xDC  # begins an array of many items; an envelope is short and never does
 _event: Final[msgspec.msgpack.Decoder[Event]] = msgspec.msgpack.Decoder(Event)
 _request: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 _reply: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
@@ -645,13 +645,19 @@ def pack_batch(frames: Sequence[bytes]) -> bytes:
         return frames[0]
     at = frames[0].index(0) + 1
     parts = [frame[at:] for frame in frames]
-    return b"".join((frames[0][:at], BATCH, len(frames).to_bytes(2), *parts))
+    return b"".join((frames[0][:at], bytes((BATCH,)), len(frames).to_bytes(2), *parts))
+
+
+def is_batch(frame: bytes) -> bool:
+    """Return whether a frame carries several events."""
+    at = frame.find(0) + 1
+    return 0 < at < len(frame) and frame[at] == BATCH
 
 
 def events_in(frame: bytes) -> int:
     """Return how many events a frame carries, without looking at any."""
-    at = frame.find(0) + 1
-    return int.from_bytes(frame[at + 1 : at + 3]) if frame.startswith(BATCH, at) else 1
+    at = frame.find(0) + 2
+    return int.from_bytes(frame[at : at + 2]) if is_batch(frame) else 1
 
 
 def split_batch(frame: bytes) -> list[bytes]:
@@ -661,8 +667,6 @@ def split_batch(frame: bytes) -> list[bytes]:
         ProtocolError: it is a batch, and damaged.
     """
     at = frame.find(0) + 1
-    if not at or not frame.startswith(BATCH, at):
-        return [frame]
     head = frame[:at]
     return [head + envelope for envelope in _decode(_batch, frame[at:])]
 

@@ -2,8 +2,9 @@
 
 Publisher, broker and every subscriber are processes of their own; both sides carry the same number
 of bytes, and nothing may be lost on either. `fanout_N` carries ready frames, so that it measures
-the bus alone. `coded_4` is the same with 4 subscribers when ours also encode, number and decode
-every event, which the bare side never does; the latencies are measured like that, too.
+the bus alone; `fanout_4_batch16` carries them 16 a frame, and its bare side one by one. `coded_4`
+is the same with 4 subscribers when ours also encode, number and decode every event, which the bare
+side never does; the latencies are measured like that, too.
 """
 
 import statistics
@@ -22,7 +23,7 @@ import zmq
 from agents.bench.ends import STAMP, START, TOPIC
 from agents.bench.report import Row
 from grid import wire
-from grid.bus import Addresses, Publisher, new_context, wait_until_flowing
+from grid.bus import BATCH_EVENTS, Addresses, Publisher, new_context, wait_until_flowing
 from grid.errors import BusError
 
 FANOUTS = {1: 60_000, 4: 50_000, 16: 20_000}  # subscribers -> events a round
@@ -32,6 +33,8 @@ LATENCY_RATE = 1_000  # events/s
 LATENCY_ROUNDS = 3
 WAIT_S = 30.0
 FRAME = wire.pack(TOPIC, "bench", 1, 1, 1, wire.Quote("X.SIM", 1, 1.1, 1.2, 1e6, 1e6))
+BATCH = wire.pack_batch([FRAME] * BATCH_EVENTS)
+BATCHED = 4 * 50_000  # events a round
 
 
 class Sender(Protocol):
@@ -42,6 +45,9 @@ class Sender(Protocol):
 
     def carry(self) -> None:
         """Publish a ready frame."""
+
+    def carry_batch(self) -> None:
+        """Publish 16 events as fast as can be: ours in one frame, the bare ones one by one."""
 
     def send(self, ts_ns: int) -> None:
         """Make and publish an event that carries a time."""
@@ -58,6 +64,9 @@ class _Ours:
 
     def carry(self) -> None:
         self._publisher.send(self._frame)
+
+    def carry_batch(self) -> None:
+        self._publisher.send(BATCH)
 
     def send(self, ts_ns: int) -> None:
         self._publisher.publish(TOPIC, wire.Quote("X.SIM", ts_ns, 1.1, 1.2, 1e6, 1e6))
@@ -76,6 +85,10 @@ class _Bare:
     def carry(self) -> None:
         self._socket.send(self._frame)
 
+    def carry_batch(self) -> None:
+        for _ in range(BATCH_EVENTS):
+            self.carry()
+
     def send(self, ts_ns: int) -> None:
         self._socket.send(STAMP.pack(ts_ns) + self._frame[STAMP.size :])
 
@@ -90,6 +103,8 @@ def run() -> list[Row]:
     for subscribers, events in FANOUTS.items():
         rates = _taking_turns(("count", "count_bare"), subscribers, events, ROUNDS, _carried)
         rows.append(_median_row(f"fanout_{subscribers}", rates))
+    rates = _taking_turns(("count", "count_bare"), 4, BATCHED, ROUNDS, _batched)
+    rows.append(_median_row("fanout_4_batch16", rates))
     rates = _taking_turns(("decode", "count_bare"), 4, FANOUTS[4], ROUNDS, _coded)
     rows.append(_median_row("coded_4", rates))
     ours_us, bare_us = _taking_turns(
@@ -128,6 +143,13 @@ def _carried(sender: Sender, receivers: list["_Child"], events: int) -> list[flo
     start_ns = time.monotonic_ns()
     for _ in range(events):
         sender.carry()
+    return [_rate(start_ns, receivers, events)]
+
+
+def _batched(sender: Sender, receivers: list["_Child"], events: int) -> list[float]:
+    start_ns = time.monotonic_ns()
+    for _ in range(events // BATCH_EVENTS):
+        sender.carry_batch()
     return [_rate(start_ns, receivers, events)]
 
 

@@ -125,6 +125,38 @@ def test_events_reach_each_subscriber_of_their_topic_in_order(
     assert publisher.dropped == 0
 
 
+def test_events_that_wait_for_more_go_in_batches_and_arrive_in_order(
+    procs: Procs, ends: Ends, tmp_path: Path
+) -> None:
+    procs.serve("broker", ends.addresses, tmp_path)
+    one, many = ends.subscriber("md."), ends.subscriber("md.")
+    publisher = ends.publisher()
+    until(lambda: publisher.publish("md.start", BAR) and one.recv(0.1) and many.recv(0.1), "both")
+    first = publisher.high["md.start"] + 1
+    for n in range(100):
+        publisher.publish(TOPIC, BAR, more=n % 25 != 24)
+    publisher.publish("md.other", BAR)
+    held = publisher.publish(TOPIC, BAR, more=True)
+    publisher.publish("md.other", BAR)  # the held one goes before it
+
+    def seqs(topic: str, frames: list[bytes]) -> list[int]:
+        found = [wire.unpack(frame) for frame in frames]
+        return [envelope.seq for where, envelope in found if where == topic]
+
+    got: list[bytes] = []
+    while len(seqs("md.other", got)) < 2:
+        received = one.recv(10.0)
+        assert received is not None
+        got.append(received[2])
+    assert seqs(TOPIC, got) == list(range(1, held + 1))
+    assert seqs("md.start", got) == list(range(first, publisher.high["md.start"] + 1))
+    batches: list[bytes] = []
+    while sum(map(wire.events_in, batches)) < len(got):
+        batches += many.batches(256, 10.0)
+    assert max(map(wire.events_in, batches)) == 16
+    assert one.bad == many.bad == 0
+
+
 def test_frames_that_are_not_of_the_protocol_are_counted_and_passed_over(
     procs: Procs, ends: Ends, tmp_path: Path
 ) -> None:

@@ -37,14 +37,14 @@ def test_recorder_keeps_every_event_and_closes_its_session_on_sigterm(
     witness = Subscriber(context, addresses.events_out, ["md.", "sys.node"])
     publisher = Publisher(context, addresses.events_in, "node", 1, wait_s=10.0)
     wait_until_flowing(context, addresses, publisher, 10.0)
-    until(lambda: publisher.heartbeat("running") and witness.frame(0.1), "a heartbeat")
-    for _ in range(20_000):
-        publisher.publish(TOPIC, BAR)
+    until(lambda: publisher.heartbeat("running") and witness.recv(0.1), "a heartbeat")
+    for n in range(20_000):
+        publisher.publish(TOPIC, BAR, more=9 < n % 40 < 39)  # alone and in batches
     frames: list[bytes] = []
     while len(frames) < 20_000:
-        frame = witness.frame(10.0)
-        assert frame is not None
-        frames += [frame] if frame.startswith(b"md.") else []
+        more = witness.frames(256, 10.0)
+        assert more
+        frames += [frame for frame in more if frame.startswith(b"md.")]
     assert recorder.stop() == 0
     folder = only_session(tmp_path)
     found = Session.open(folder)
@@ -147,11 +147,36 @@ def test_recorder_whose_disk_is_full_ends_loudly_and_keeps_what_was_written(
 
     until(ended, "its end")
     assert recorder.wait() == SessionError.exit_code
+    witness = Subscriber(context, addresses.events_out, ["md."])
+    beats = Subscriber(context, addresses.events_out, ["sys.recorder"])
+    until(lambda: publisher.publish(TOPIC, BAR) and witness.frames(1, 0.1), "the witness")
     assert "events.mcap.part: cannot be written: File too large" in recorder.text
     kept = bars(only_session(tmp_path))
     assert kept == [*range(1, len(kept) + 1)]
-    assert kept
-    publisher.close()
+    assert len(kept) >= beat.counters["flushed"] * 0.5 > 0
+
+    # the bus goes on, and so does the recorder's history
+    seen = len(witness.frames(1_000_000, 1.0))
+    last = publisher.publish(TOPIC, BAR)
+    assert last - len(kept) > 0
+    until(lambda: witness.frames(1, 0.1), "an event after it")
+    assert seen > 0
+    requester = Requester(context, addresses.requests)
+    ask = wire.Fetch("history", "test", "node", 1, TOPIC, last, last)
+    until(lambda: requester.send(ask) and _frames(requester), "an answer of the history")
+    assert recorder.stop() == SessionError.exit_code
+    assert f"{said}: " in recorder.text
+    assert "events were not recorded" in recorder.text
+    for end in (publisher, witness, beats, requester):
+        end.close()
+
+
+def _frames(requester: Requester) -> bool:
+    deadline_s = time.monotonic() + 0.1
+    while time.monotonic() < deadline_s:
+        if isinstance(requester.recv(), wire.Frames):
+            return True
+    return False
 
 
 def test_recorder_beats_from_its_loop(procs: Procs, addresses: Addresses, tmp_path: Path) -> None:
