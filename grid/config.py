@@ -5,6 +5,7 @@ overrides over it, and validates the whole once more, so that late nonsense dies
 `description` in a type's `Meta` says in words what its pattern means.
 """
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Iterable
@@ -68,6 +69,12 @@ def _sentence(text: str, tree: Any, kind: Any) -> str:
     try:
         found, wanted = _at(path, tree, inspect.type_info(kind))
     except (LookupError, TypeError):  # a path without indices, through a mapping
+def digest(tree: dict[str, Any]) -> str:
+    """Return 32 hex digits that change with any key or value of a resolved config."""
+    canonical = msgspec.json.encode(tree, order="sorted")
+    return hashlib.blake2b(canonical, digest_size=16).hexdigest()
+
+
         found, wanted = None, ""
     if field := _FIELD.fullmatch(said):
         key = ".".join(filter(None, (path, field["field"])))

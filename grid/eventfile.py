@@ -299,12 +299,13 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "bar": (wire.Bar,),
     "quote": (wire.Quote,),
     "trade": (wire.Trade,),
+    "depth": (wire.Depth,),
     "decision": (wire.Decision,),
     "sys": (wire.Heartbeat,),
     "exec": tuple(
         kind
         for kind in _EVENTS
-        if kind not in (wire.Bar, wire.Quote, wire.Trade, wire.Decision, wire.Heartbeat)
+        if kind not in (*get_args(wire.Row.__value__), wire.Decision, wire.Heartbeat)
     ),
     "event": _EVENTS,
 }

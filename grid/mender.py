@@ -74,6 +74,11 @@ class Mender:
         self._wounds: dict[str, _Wound] = {}
 
     @property
+    def holds(self) -> bool:
+        """Whether anything is held back."""
+        return bool(self._wounds)
+
+    @property
     def held(self) -> int:
         """How many events are held back."""
         return sum(len(w.held) for w in self._wounds.values())

@@ -1,18 +1,19 @@
 """Records every event of the bus into a session, as an ordinary subscriber, and answers history.
 
-Two threads: the one of the socket receives, stamps and queues; the one of the file mends and
-writes. What this process missed it fetches from whoever published it; what others missed they fetch
-here. A crash of this process loses what is younger than `FLUSH_S` and what still queues.
+Three threads: the one of the socket receives, stamps and queues; the one of the file mends and
+writes; the third waits for the disk. What this process missed it fetches from whoever published it;
+what others missed they fetch here. A crash loses what arrived in the last `fsync_s`, no more; a
+full disk ends the recording, but neither this process nor the trading.
 """
 
 import logging
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from grid import session, wire
+from grid import session, spill, wire
 from grid.bus import (
     BROKER_TIMEOUT_S,
     SAY_S,
@@ -26,14 +27,16 @@ from grid.bus import (
     readable,
     wait,
 )
-from grid.errors import BusError, ProtocolError
+from grid.config import digest
+from grid.errors import BusError, ProtocolError, SessionError
 from grid.eventfile import EventFile, heartbeat
 from grid.history import HISTORY, History
 from grid.mender import Mender
 from grid.process import Lifeline
+from grid.reserve import Reserve
 from grid.ring import Ring
 from grid.session import Manifest
-from grid.writer import Queue, Writer
+from grid.writer import FSYNC_S, STUCK_S, Queue, Writer
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +45,6 @@ BURST: Final = 5_000  # frames taken before anything else has its turn
 TURN_S: Final = 0.05  # the longest wait of the loop: the writer may want something
 ASK_S: Final = 0.1  # until what is wanted is asked for again
 BEAT_S: Final = 0.5
-STUCK_S: Final = 10.0  # a disk may take this long before the supervisor hears of it
 HISTORY_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -55,7 +57,8 @@ def run(
     epoch: int,
     name: str = "recorder",
     history_bytes: int = HISTORY_BYTES,
-    config_digest: str = "",
+    fsync_s: float = FSYNC_S,
+    config: dict[str, Any] | None = None,
     versions: dict[str, str] | None = None,
 ) -> Path:
     """Record until `life.stopping` and return the session's folder, which is gone if it is empty.
@@ -70,27 +73,41 @@ def run(
         epoch: of this process.
         name: of this process.
         history_bytes: of events that are kept for those who missed some.
-        config_digest: of the grid's config, for the manifest.
+        fsync_s: from an event's arrival until no crash can take it away, at most.
+        config: of the grid, resolved, for the manifest.
         versions: package -> version, for the manifest.
 
     Raises:
         BusError: no heartbeat of a broker within `BROKER_TIMEOUT_S`.
-        SessionError: the disk refused.
+        SessionError: the disk refused; when it did so during the run, that is told at its end.
     """
     started_ns = time.time_ns()
-    folder = session.new_folder(sessions, label, started_ns)
     manifest = Manifest(
-        id=folder.name,
+        id="",
         state="recording",
         started_ns=started_ns,
-        config_digest=config_digest,
+        config_digest=digest(config) if config else "",
+        config=config or {},
         versions=versions or {},
         addresses=msgspec.to_builtins(addresses),
     )
-    manifest.write(folder)
-    file, ring = EventFile(folder), Ring(history_bytes)
-    queue, mender = Queue(), Mender(name)
-    writer = Writer(queue, file, mender, ring)
+    try:
+        folder = session.new_folder(sessions, label, started_ns)
+        manifest = msgspec.structs.replace(manifest, id=folder.name)
+        manifest.write(folder)
+        reserve = Reserve(folder / ".reserve")
+        file = EventFile(folder)
+    except OSError as e:
+        raise SessionError(f"{sessions}: no session can begin: {e.strerror}") from e
+
+    def tell() -> None:
+        log.error("%s: %s: recording has stopped, trading goes on", folder, file.damage)
+        reserve.release()
+        _write(file.told(manifest, time.time_ns(), queue.lost), folder)
+
+    ring, queue, mender = Ring(history_bytes), Queue(), Mender(name)
+    held = spill.Spill(folder / session.HELD)
+    writer = Writer(queue, file, held, mender, ring, fsync_s=fsync_s, on_damage=tell)
     log.info("recording to %s", folder)
     desk = _Desk(addresses, name, epoch, queue, writer, History(ring))
     try:
@@ -99,17 +116,22 @@ def run(
     finally:
         desk.close()
         writer.close(timeout_s=STUCK_S)
-    complete = msgspec.structs.replace(
-        manifest,
-        state="complete",
-        ended_ns=time.time_ns(),
-        events=file.events,
-        lost=file.tracker.missing + queue.lost,
-        counts=dict(file.counts),
-    )
-    complete.write(folder)
+        reserve.release()
+    _write(file.told(manifest, time.time_ns(), queue.lost), folder)
     log.info("recorded %d events in %s", file.events, folder)
+    if file.damage:
+        raise SessionError(
+            f"{folder}: {file.damage}: {file.unrecorded} events were not recorded after the first "
+            f"{file.events}"
+        )
     return folder
+
+
+def _write(manifest: Manifest, folder: Path) -> None:
+    try:
+        manifest.write(folder)
+    except OSError as e:  # the events stand; only what is told of them does not
+        log.error("%s: the manifest cannot be written: %s", folder, e.strerror)
 
 
 class _Desk:
@@ -193,6 +215,11 @@ class _Desk:
             "events": float(file.events),
             "flushed": float(file.flushed),
             "bytes": float(file.size_bytes),
+            "synced": float(self._writer.syncer.synced),
+            "sync_ms": self._writer.syncer.slowest_s() * 1e3,
+            "flushed_late": float(self._writer.late),
+            "unrecorded": float(file.unrecorded),
+            "dropped": float(self.publisher.dropped + queue.lost + file.unrecorded),
             "queue_bytes": float(queue.size_bytes),
             "queue_lost": float(queue.lost),
             "gaps": float(counts["gap"]),
@@ -210,7 +237,9 @@ class _Desk:
         self._writer.check()
         self._queue.mark(time.time_ns())
         self._responder.register(HISTORY, self.publisher.epoch)
-        self.publisher.heartbeat("running", self.counters())
+        damage = self._writer.file.damage
+        state = f"damaged: {damage}" if damage else "running"
+        self.publisher.heartbeat(state, self.counters())
         if now_s - self._writer.turned_s < STUCK_S:
             life.beat()
 

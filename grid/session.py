@@ -2,10 +2,11 @@
 
     ID/session.json         the manifest
     ID/events.mcap          every event in the order of arrival; `.part` until closed cleanly
+    ID/events.held          what waited for a hole to be filled when the recorder was killed
 
 A message of the file is an event's payload, bit for bit, on a channel of its topic and source; its
 log time is the time of arrival. An event that was lost on the bus and fetched later stands before
-the next one of its stream, and has that one's time of arrival.
+the next one of its stream, and has that one's time of arrival. docs/recording.md tells the rest.
 """
 
 import fcntl
@@ -14,20 +15,24 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-from grid import wire
+from grid import spill, wire
 from grid.chunks import ChunkReader
 from grid.dataset import to_iso
+from grid.durable import sync_folder
 from grid.errors import ProtocolError, SessionError
 
 EVENTS: Final = "events.mcap"
 PART: Final = "events.mcap.part"
+HELD: Final = "events.held"
 MANIFEST: Final = "session.json"
 ENCODING: Final = "msgpack"
 LOST: Final = "recorder.lost"  # the channel of `LostRecord`
+BASE: Final = "recorder.base"  # the channel of `BaseRecord`
+_RECORDERS_OWN: Final = "recorder."
 
 
 class LostRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,11 +51,36 @@ class LostRecord(msgspec.Struct, frozen=True, kw_only=True):
     last: int = 0
 
 
+class BaseRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process had come to where its recording was cut, as JSON on `recorder.base`.
+
+    Attributes:
+        source: the process, in its `epoch`.
+        streams: topic -> sequence of the last event that was left out.
+        market_seq: rows up to here are from before the cut: history, on which nothing is decided.
+        facts: events in MessagePack that say what was so, as if told at the cut.
+    """
+
+    source: str
+    epoch: int
+    streams: dict[str, int]
+    market_seq: int
+    facts: tuple[bytes, ...]
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session is; counts are there once it is complete."""
+    """What a session is; counts, size and hash are there once it has ended.
+
+    Attributes:
+        damage: why recording stopped before its end, as in `disk full`.
+        config: of the grid, resolved.
+        counts: topic -> events.
+        sha256: of the events file, as is `bytes`.
+        origin: ids of the sessions that this one was made of.
+    """
 
     id: str
-    state: Literal["recording", "complete"]
+    state: Literal["recording", "complete", "damaged"]
     started_ns: int
     ended_ns: int = 0
     config_digest: str = ""
@@ -58,8 +88,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     addresses: dict[str, str] = {}
     events: int = 0
     lost: int = 0
-    counts: dict[str, int] = {}  # topic -> events
+    counts: dict[str, int] = {}
     version: int = wire.VERSION
+    damage: str = ""
+    config: dict[str, Any] = {}
+    sha256: str = ""
+    bytes: int = 0
+    origin: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Write it into the session's folder, whole or not at all."""
@@ -69,6 +104,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             out.flush()
             os.fsync(out.fileno())
         temp.rename(folder / MANIFEST)
+        sync_folder(folder)
 
 
 def new_folder(sessions: Path, label: str, now_ns: int) -> Path:
@@ -84,6 +120,9 @@ def new_folder(sessions: Path, label: str, now_ns: int) -> Path:
     raise SessionError(f"{sessions}: expected a free name for {start}-{label}, found none")
 
 
+type _Key = tuple[str, int, str, int]
+
+
 class Session:
     """A recorded session, to be read from the start, as often as wanted.
 
@@ -92,6 +131,7 @@ class Session:
         manifest: None for a file without one.
         bad: messages that are not events of this protocol; skipped.
         lost: losses that the recorder saw and wrote down.
+        bases: where processes stood when this session was cut out of another.
     """
 
     def __init__(self, path: Path, manifest: Manifest | None) -> None:
@@ -99,6 +139,7 @@ class Session:
         self.manifest = manifest
         self.bad = 0
         self.lost: list[LostRecord] = []
+        self.bases: dict[tuple[str, int], BaseRecord] = {}
         self._reader = ChunkReader(path)
 
     @classmethod
@@ -119,6 +160,8 @@ class Session:
     def damage(self) -> str | None:
         """What is not whole, in one sentence; complete once all events were read."""
         found = list(self._reader.damage)
+        if self.manifest is not None and self.manifest.damage:
+            found.insert(0, f"recording stopped: {self.manifest.damage}")
         if self.bad:
             found.append(f"{self.bad} messages are not events of protocol {wire.VERSION}")
         return "; ".join(found) or None
@@ -127,17 +170,41 @@ class Session:
         """Yield (topic, envelope, time of arrival in UNIX ns), in the order of arrival."""
         self.bad = 0
         self.lost.clear()
+        self.bases.clear()
+        held = self._held()
         decode = wire.envelope
         for channel, ts_recv_ns, data in self._reader:
+            topic = channel.topic
             try:
-                if channel.topic == LOST:
-                    self.lost.append(msgspec.json.decode(data, type=LostRecord))
+                if topic.startswith(_RECORDERS_OWN) and topic in (LOST, BASE):
+                    self._note(topic, data)
                     continue
                 envelope = decode(data)
             except (ProtocolError, msgspec.MsgspecError):
                 self.bad += 1
                 continue
-            yield channel.topic, envelope, ts_recv_ns
+            if held:  # the recorder was killed between writing it and forgetting it
+                held.pop(_key(topic, envelope), None)
+            yield topic, envelope, ts_recv_ns
+        yield from held.values()
+
+    def _note(self, topic: str, data: bytes) -> None:
+        if topic == LOST:
+            self.lost.append(msgspec.json.decode(data, type=LostRecord))
+        else:
+            base = msgspec.json.decode(data, type=BaseRecord)
+            self.bases[base.source, base.epoch] = base
+
+    def _held(self) -> dict[_Key, tuple[str, wire.Envelope, int]]:
+        found: dict[_Key, tuple[str, wire.Envelope, int]] = {}
+        for ts_ns, frame in spill.read(self.path.with_name(HELD)):
+            topic, envelope = wire.unpack(frame)
+            found[_key(topic, envelope)] = (topic, envelope, ts_ns)
+        return found
+
+
+def _key(topic: str, envelope: wire.Envelope) -> _Key:
+    return envelope.source, envelope.epoch, topic, envelope.seq
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -149,9 +216,15 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def state(folder: Path) -> str:
-    """Say whether a session is `complete`, still `recording`, or was `interrupted`."""
+    """Say what a session is.
+
+    `complete`, still `recording`, `damaged` with the reason, or `interrupted` by a crash.
+    """
     if (folder / EVENTS).is_file():
         return "complete"
+    manifest = read_manifest(folder)
+    if manifest is not None and manifest.state == "damaged":
+        return f"damaged: {manifest.damage}"
     try:
         with (folder / PART).open("rb") as part:
             fcntl.flock(part, fcntl.LOCK_SH | fcntl.LOCK_NB)

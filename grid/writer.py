@@ -3,9 +3,11 @@
 The queue is bounded in bytes; what it cannot hold is counted, and the loss is written in its place.
 """
 
+import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from grid import wire
@@ -14,12 +16,18 @@ from grid.eventfile import EventFile, heartbeat
 from grid.mender import Arrived, Mender
 from grid.ring import Ring
 from grid.session import LostRecord
+from grid.spill import Spill
+from grid.syncer import Syncer
+
+log = logging.getLogger(__name__)
 
 QUEUE_BYTES: Final = 64 * 1024 * 1024
 FRAME_COST_BYTES: Final = 150  # of Python's objects around a frame that queues
-FLUSH_S: Final = 0.05  # `kill -9` loses no more than this, and what is held back for a hole
-SYNC_S: Final = 1.0  # a power cut loses no more than this
+FSYNC_S: Final = 0.1  # a crash loses no more than the events of so long
+FLUSH_SHARE: Final = 0.5  # of that; the rest is for the queue, for a turn and for the disk
 IDLE_S: Final = 0.01
+STUCK_S: Final = 10.0  # a disk may take this long before the supervisor hears of it
+SAY_S: Final = 10.0  # between two warnings of the same kind
 
 type Item = bytes | LostRecord | wire.HistoryReply
 
@@ -77,20 +85,50 @@ class Queue:
 class Writer:
     """The file's thread: takes from the queue, keeps in the ring, mends, writes, flushes.
 
+    When the disk refuses, it goes on without the file: what is kept in the ring is still there for
+    those who missed it.
+
+    Args:
+        queue: what has arrived.
+        file: where it goes.
+        spill: where it waits while something before it is fetched.
+        mender: fetches.
+        ring: keeps it for others.
+        fsync_s: from an event's arrival until no crash can take it away, at most.
+        on_damage: called once, in the file's thread, when the disk has refused.
+
     Attributes:
         error: what ended the thread before its time.
         turned_s: when its loop last came round, monotonic.
         file: to ask for its counts.
         mender: to ask for what it wants, and for its counts.
+        late: flushes that came later than `fsync_s` after the arrival of what they flushed.
     """
 
-    def __init__(self, queue: Queue, file: EventFile, mender: Mender, ring: Ring) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        file: EventFile,
+        spill: Spill,
+        mender: Mender,
+        ring: Ring,
+        *,
+        fsync_s: float = FSYNC_S,
+        on_damage: Callable[[], None] = lambda: None,
+    ) -> None:
         self.error: Exception | None = None
         self.turned_s = time.monotonic()
         self.file = file
         self.mender = mender
+        self.late = 0
+        self.syncer = Syncer(lambda: file.flushed, self._sync)
         self._queue = queue
+        self._spill = spill
         self._ring = ring
+        self._fsync_s = fsync_s
+        self._on_damage = on_damage
+        self._oldest_ns = 0  # arrival of the first event that is not flushed
+        self._said_s = -SAY_S
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
@@ -115,12 +153,16 @@ class Writer:
     def _run(self) -> None:
         try:
             self._write()
-            self.file.close()
+            self.syncer.close(timeout_s=STUCK_S)
+            self._guarded(self.file.close)
+            self._spill.close()
+            if self.file.damage:
+                self.file.close()
         except Exception as e:
             self.error = e
 
     def _write(self) -> None:
-        flushed_s = synced_s = self.turned_s
+        flushed_s = self.turned_s
         while True:
             ending = self._end.is_set()  # before the last look at the queue
             for _ in range(1_000):
@@ -133,17 +175,54 @@ class Writer:
             self.turned_s = now_s = time.monotonic()
             self._append(self.mender.end() if ending else self.mender.overdue(now_s))
             if ending:
-                return self.file.flush()
-            if now_s - flushed_s >= FLUSH_S:
-                self.file.flush()
+                return self._guarded(self._flush)
+            if now_s - flushed_s >= self._fsync_s * FLUSH_SHARE:
+                self._guarded(self._flush)
                 flushed_s = now_s
-            if now_s - synced_s >= SYNC_S:
-                self.file.sync()
-                synced_s = now_s
             if item is None:
                 self._end.wait(IDLE_S)
 
+    def _flush(self) -> None:
+        if self.syncer.error is not None:
+            raise self.syncer.error
+        self._spill.flush()
+        self.file.flush()
+        if not self.mender.holds:
+            self._spill.clear()
+        if not self._oldest_ns:
+            return
+        self.syncer.ask()
+        behind_s = (time.time_ns() - self._oldest_ns) / 1e9
+        self._oldest_ns = 0
+        if behind_s > self._fsync_s:
+            self.late += 1
+            if self.turned_s - self._said_s >= SAY_S:
+                self._said_s = self.turned_s
+                log.warning(
+                    "flushed %.0f ms after arrival, %.0f ms promised",
+                    behind_s * 1e3,
+                    self._fsync_s * 1e3,
+                )
+
+    def _sync(self) -> None:
+        self._spill.sync()
+        self.file.sync()
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        """Do something with the disk; when it refuses, record no more."""
+        if self.file.damage:
+            return
+        try:
+            act()
+        except (OSError, SessionError) as e:
+            cause = e if isinstance(e, OSError) else e.__cause__
+            if not isinstance(cause, OSError):
+                raise
+            self.file.spoil(cause)
+            self._on_damage()
+
     def _take(self, ts_ns: int, item: Item) -> None:
+        self._oldest_ns = self._oldest_ns or ts_ns
         if isinstance(item, LostRecord):
             self.file.write(ts_ns, item)
         elif isinstance(item, bytes):
@@ -156,10 +235,14 @@ class Writer:
             arrived = Arrived(ts_ns, topic, envelope, item)
             beat = heartbeat(topic, envelope)
             self._append(self.mender.take(arrived, beat, self.turned_s))
+            if self.mender.holds and not self.file.damage:
+                self._spill.keep(ts_ns, item)
         else:
             if isinstance(item, wire.Frames):
                 for frame in item.frames:
                     self._keep(*wire.unpack(frame), frame)
+                    if not self.file.damage:
+                        self._spill.keep(ts_ns, frame)
             self._append(self.mender.take_reply(item, self.turned_s))
 
     def _keep(self, topic: str, envelope: wire.Envelope, frame: bytes) -> None:

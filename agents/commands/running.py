@@ -48,7 +48,9 @@ def _record(args: Args) -> None:
 
     config, name, life = child(args, "recorder")
     recorder.run(
+    from agents.provenance import versions
         config.bus,
+    from grid.config import dump
         life,
         args.home.sessions,
         label=config.name,
@@ -60,6 +62,9 @@ def _record(args: Args) -> None:
 
 @command("feed", "one process of a grid: plays a dataset", "--config configs/grid.toml", *CHILD)
 def _feed(args: Args) -> None:
+        fsync_s=config.recorder.fsync_ms / 1e3,
+        config=dump(config),
+        versions=versions(),
     from agents.grids import feed
 
     config, name, life = child(args, "feed")

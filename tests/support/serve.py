@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ from grid.bus import Addresses
 from grid.epoch import next_epoch
 from grid.errors import ArgonautError
 from grid.laggards import CUT_OFF_S
+from tests.support.witness import Witness
 
 
 def main() -> int:
@@ -19,6 +21,8 @@ def main() -> int:
     parser.add_argument("addresses")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cut-off-s", type=float, default=CUT_OFF_S)
+    parser.add_argument("--witness", type=Path)
+    parser.add_argument("--name", default="recorder")
     parser.add_argument("--lifeline", type=int)
     args = parser.parse_args()
     addresses = msgspec.json.decode(args.addresses, type=Addresses)
@@ -28,7 +32,10 @@ def main() -> int:
         if args.what == "broker":
             broker.run(addresses, life, epoch=epoch, cut_off_s=args.cut_off_s)
         else:
-            recorder.run(addresses, life, args.folder / "sessions", label="test", epoch=epoch)
+            if args.witness is not None:
+                recorder.Queue = partial(Witness, args.witness)  # type: ignore[misc, assignment]
+            sessions = args.folder / "sessions"
+            recorder.run(addresses, life, sessions, label="test", epoch=epoch, name=args.name)
     except ArgonautError as e:
         sys.stderr.write(f"{e}\n")
         return e.exit_code
