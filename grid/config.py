@@ -60,6 +60,12 @@ def dump(config: msgspec.Struct) -> dict[str, Any]:
     return tree
 
 
+def digest(tree: dict[str, Any]) -> str:
+    """Return 32 hex digits that change with any key or value of a resolved config."""
+    canonical = msgspec.json.encode(tree, order="sorted")
+    return hashlib.blake2b(canonical, digest_size=16).hexdigest()
+
+
 def _sentence(text: str, tree: Any, kind: Any) -> str:
     """`Expected `int`, got `str` - at `$.a.b`` becomes `key a.b: expected int, found str`."""
     match = _AT.search(text)
@@ -69,12 +75,6 @@ def _sentence(text: str, tree: Any, kind: Any) -> str:
     try:
         found, wanted = _at(path, tree, inspect.type_info(kind))
     except (LookupError, TypeError):  # a path without indices, through a mapping
-def digest(tree: dict[str, Any]) -> str:
-    """Return 32 hex digits that change with any key or value of a resolved config."""
-    canonical = msgspec.json.encode(tree, order="sorted")
-    return hashlib.blake2b(canonical, digest_size=16).hexdigest()
-
-
         found, wanted = None, ""
     if field := _FIELD.fullmatch(said):
         key = ".".join(filter(None, (path, field["field"])))

@@ -37,13 +37,13 @@ class RecorderConfig(_Section, frozen=True):
     Attributes:
         enabled: whether there is one.
         history_mb: of events that are kept in memory for those who missed some.
-    """
         fsync_ms: a crash takes away the events of so long, and no more.
+    """
 
     enabled: bool = True
     history_mb: Positive = 64.0
-
     fsync_ms: Annotated[float, msgspec.Meta(ge=20)] = 100.0
+
 
 class FeedConfig(_Section, frozen=True):
     """What is played to the node as a venue's data.

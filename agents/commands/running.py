@@ -43,28 +43,28 @@ def _broker(args: Args) -> None:
 
 @command("record", "one process of a grid: writes a session", "--config configs/grid.toml", *CHILD)
 def _record(args: Args) -> None:
+    from agents.provenance import versions
     from grid import recorder
+    from grid.config import dump
     from grid.epoch import next_epoch
 
     config, name, life = child(args, "recorder")
     recorder.run(
-    from agents.provenance import versions
         config.bus,
-    from grid.config import dump
         life,
         args.home.sessions,
         label=config.name,
         epoch=next_epoch(args.home.epochs, name),
         name=name,
         history_bytes=round(config.recorder.history_mb * 1e6),
+        fsync_s=config.recorder.fsync_ms / 1e3,
+        config=dump(config),
+        versions=versions(),
     )
 
 
 @command("feed", "one process of a grid: plays a dataset", "--config configs/grid.toml", *CHILD)
 def _feed(args: Args) -> None:
-        fsync_s=config.recorder.fsync_ms / 1e3,
-        config=dump(config),
-        versions=versions(),
     from agents.grids import feed
 
     config, name, life = child(args, "feed")
