@@ -74,6 +74,27 @@ class EnvConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     by_reference: bool = False
 
 
+class Transformer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A transformer over the window, in front of the hidden layers: see `agents.transformer`.
+
+    Attributes:
+        width: numbers a row; a multiple of `heads`.
+        heads: attentions side by side.
+        layers: blocks.
+    """
+
+    width: Count = 64
+    heads: Count = 4
+    layers: Count = 2
+
+    def __post_init__(self) -> None:
+        """Refuse a width that the heads cannot share."""
+        if self.width % self.heads:
+            raise ValueError(
+                f"width: expected a multiple of {self.heads} heads, found {self.width}"
+            )
+
+
 class _Algo(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="name"
 ):
@@ -81,12 +102,14 @@ class _Algo(
 
     Attributes:
         net: widths of the hidden layers.
+        transformer: what looks at the window before them; without it they see all numbers at once.
         learning_rate: of Adam.
         gamma: discount of a decision; a short horizon learns in far fewer steps.
         batch_size: transitions in a gradient step.
     """
 
     net: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (32, 32)
+    transformer: Transformer | None = None
     learning_rate: Positive = 1e-3
     gamma: Share = 0.9
     batch_size: Count = 256

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
+from agents.transformer import Block, TransformerExtractor, WindowTransformer
 from grid.errors import CheckpointError
 
 GOLDEN_ROWS: Final = 64
@@ -26,56 +27,135 @@ type Floats = NDArray[np.float32]
 
 
 def to_onnx(model: BaseAlgorithm) -> bytes:
-    """Return the network of a PPO, DQN or SAC model with an MLP policy as ONNX bytes.
+    """Return the acting network of a PPO, DQN or SAC model as ONNX bytes.
 
     Input `obs` [1, obs_size]; output `outputs`: [1, levels], the highest of which is the action,
     or [1, 1], the target before clipping.
     """
-    nodes, weights, name = [], [], "obs"
-    for i, layer in enumerate(acting_layers(model)):
-        out = f"x{i}"
+    graph = _Graph()
+    name = "obs"
+    for layer in acting_layers(model):
+        name = graph.layer(layer, name)
+    return graph.finish(name)
+
+
+class _Graph:
+    """Nodes and weights of a network, written one after the other."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._weights: list[onnx.TensorProto] = []
+        self._size = 0  # of the observation
+        self._width = 0  # of the output
+
+    def layer(self, layer: nn.Module, x: str) -> str:
+        """Add a layer to the value `x`, and return the name of its result."""
         match layer:
             case nn.Linear():
-                names = [f"w{i}", f"b{i}"]
-                for label, tensor in zip(names, (layer.weight, layer.bias), strict=True):
-                    array = np.ascontiguousarray(tensor.detach().cpu().numpy())
-                    weights.append(numpy_helper.from_array(array, label))
-                nodes.append(helper.make_node("Gemm", [name, *names], [out], transB=1))
+                self._size = self._size or layer.in_features
+                self._width = layer.out_features
+                return self._node("Gemm", [x, *self._params(layer.weight, layer.bias)], transB=1)
             case nn.Tanh():
-                nodes.append(helper.make_node("Tanh", [name], [out]))
+                return self._node("Tanh", [x])
             case nn.ReLU():
-                nodes.append(helper.make_node("Relu", [name], [out]))
+                return self._node("Relu", [x])
+            case WindowTransformer():
+                return self._transformer(layer, x)
             case _:
                 raise CheckpointError(
-                    f"export: expected Linear, Tanh or ReLU layers, found {type(layer).__name__}"
+                    "export: expected Linear, Tanh, ReLU or WindowTransformer layers, found "
+                    f"{type(layer).__name__}"
                 )
-        name = out
-    nodes[-1].output[0] = "outputs"
-    size, width = int(weights[0].dims[1]), _width(weights)
-    graph = helper.make_graph(
-        nodes,
-        "policy",
-        [helper.make_tensor_value_info("obs", TensorProto.FLOAT, [1, size])],
-        [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, [1, width])],
-        weights,
-    )
-    proto = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR
-    )
-    onnx.checker.check_model(proto)
-    content: bytes = proto.SerializeToString(deterministic=True)
-    return content
+
+    def finish(self, name: str) -> bytes:
+        """Return the network whose output is the value `name`."""
+        self._nodes[-1].output[0] = "outputs"
+        graph = helper.make_graph(
+            self._nodes,
+            "policy",
+            [helper.make_tensor_value_info("obs", TensorProto.FLOAT, [1, self._size])],
+            [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, [1, self._width])],
+            self._weights,
+        )
+        proto = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR
+        )
+        onnx.checker.check_model(proto)
+        content: bytes = proto.SerializeToString(deterministic=True)
+        return content
+
+    # -- a window of rows, without a batch: [rows, numbers] ------------------------------------
+
+    def _transformer(self, body: WindowTransformer, obs: str) -> str:
+        size = body.window * body.features
+        self._size = size + body.account
+        window = self._node("Slice", [obs, *self._ints([0], [size], [1])])
+        account = self._node("Slice", [obs, *self._ints([size], [self._size], [1])])
+        x = self._node("Reshape", [window, *self._ints([body.window, body.features])])
+        x = self._dense(body.embed, x)
+        x = self._node("Add", [x, *self._params(body.position)])
+        for block in body.blocks:
+            x = self._block(block, x, body.window, body.width)  # type: ignore[arg-type]
+        newest = self._node("Slice", [x, *self._ints([body.window - 1], [body.window], [0])])
+        return self._node("Concat", [self._norm(body.norm, newest), account], axis=1)
+
+    def _block(self, block: Block, x: str, rows: int, width: int) -> str:
+        each = width // block.heads
+        parts = self._dense(block.qkv, self._norm(block.norm_1, x))
+        parts = self._node("Reshape", [parts, *self._ints([rows, 3, block.heads, each])])
+        split = self._node("Transpose", [parts], perm=[1, 2, 0, 3])  # [3, heads, rows, each]
+        q, k, v = (self._node("Gather", [split, *self._ints(i)], axis=0) for i in range(3))
+        k = self._node("Transpose", [k], perm=[0, 2, 1])
+        scores = self._node("MatMul", [q, k])
+        scores = self._node("Mul", [scores, *self._params(torch.tensor(each**-0.5))])
+        mixed = self._node("MatMul", [self._node("Softmax", [scores], axis=-1), v])
+        mixed = self._node("Transpose", [mixed], perm=[1, 0, 2])
+        mixed = self._node("Reshape", [mixed, *self._ints([rows, width])])
+        x = self._node("Add", [x, self._dense(block.mix, mixed)])
+        up = self._node("Relu", [self._dense(block.up, self._norm(block.norm_2, x))])
+        return self._node("Add", [x, self._dense(block.down, up)])
+
+    def _dense(self, layer: nn.Linear, x: str) -> str:
+        return self._node("Gemm", [x, *self._params(layer.weight, layer.bias)], transB=1)
+
+    def _norm(self, layer: nn.LayerNorm, x: str) -> str:
+        names = [x, *self._params(layer.weight, layer.bias)]
+        return self._node("LayerNormalization", names, axis=-1, epsilon=layer.eps)
+
+    # -- what everything is made of -------------------------------------------------------------
+
+    def _node(self, op: str, inputs: list[str], **attributes: Any) -> str:
+        name = f"x{len(self._nodes)}"
+        self._nodes.append(helper.make_node(op, inputs, [name], **attributes))
+        return name
+
+    def _params(self, *tensors: torch.Tensor) -> list[str]:
+        return [self._weight(t.detach().cpu().numpy()) for t in tensors]
+
+    def _ints(self, *values: list[int] | int) -> list[str]:
+        return [self._weight(np.array(value, dtype=np.int64)) for value in values]
+
+    def _weight(self, array: NDArray[Any]) -> str:
+        name = f"w{len(self._weights)}"
+        self._weights.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
+        return name
 
 
 def acting_layers(model: BaseAlgorithm) -> list[nn.Module]:
     """Return the layers from observation to output, in order, of acting without exploring."""
     policy: Any = model.policy
     if hasattr(policy, "mlp_extractor"):  # PPO: logits, or the mean of the target
-        return [*policy.mlp_extractor.policy_net, policy.action_net]
+        seen = policy.pi_features_extractor
+        return [*_body(seen), *policy.mlp_extractor.policy_net, policy.action_net]
     if hasattr(policy, "q_net"):  # DQN: the value of each level
-        return [*policy.q_net.q_net]
+        return [*_body(policy.q_net.features_extractor), *policy.q_net.q_net]
     # SAC: the squashed mean of the target
-    return [*policy.actor.latent_pi, policy.actor.mu, nn.Tanh()]
+    actor = policy.actor
+    return [*_body(actor.features_extractor), *actor.latent_pi, actor.mu, nn.Tanh()]
+
+
+def _body(extractor: nn.Module) -> list[nn.Module]:
+    return [extractor.body] if isinstance(extractor, TransformerExtractor) else []
 
 
 def golden(model: BaseAlgorithm, network: bytes, rows: int = GOLDEN_ROWS) -> dict[str, Floats]:
@@ -100,7 +180,3 @@ def golden(model: BaseAlgorithm, network: bytes, rows: int = GOLDEN_ROWS) -> dic
     if not worst <= _TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise CheckpointError(f"export: the network differs from the trained one by {worst:.3g}")
     return {"obs": obs, "outputs": outputs}
-
-
-def _width(weights: list[Any]) -> int:
-    return int(weights[-1].dims[0])

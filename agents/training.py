@@ -21,7 +21,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
-from agents import algorithms, plan, provenance
+from agents import algorithms, plan, provenance, transformer
 from agents.checkpoint import Checkpoint, Manifest
 from agents.config import PPO, RunConfig, algo_name
 from agents.gather import extractor
@@ -101,6 +101,11 @@ def _segment(
     config: RunConfig,
     template: Manifest,
     envs: VecEnv,
+        if (body := config.algo.transformer) is not None:
+            spec = planned.spec
+            gathering = transformer.extractor(
+                spec.window, len(spec.features), body.width, body.heads, body.layers, gathering
+            )
     run: Run,
     latest: Checkpoint | None,
     scalars: Scalars,

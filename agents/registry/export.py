@@ -6,16 +6,17 @@ give the same outputs before anything is written.
 
 import warnings
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 import torch
 from torch import nn
 
-from agents.checkpoint import GOLDEN, ONNX, WEIGHTS, Checkpoint
+from agents.checkpoint import GOLDEN, ONNX, WEIGHTS, Checkpoint, Tensors
 from agents.durable import write_atomic
 from agents.policy import OnnxPolicy
+from agents.transformer import WindowTransformer
 from grid.errors import CheckpointError
 
 type Format = Literal["onnx", "torchscript"]
@@ -23,11 +24,21 @@ type Format = Literal["onnx", "torchscript"]
 FORMATS: Final[tuple[Format, ...]] = ("onnx", "torchscript")
 TOLERANCE: Final = 1e-5
 
-# the hidden layers, the last layer, what follows it; one kind of activation between
-_PARTS: Final[dict[str, tuple[str, str, type[nn.Module], bool]]] = {
-    "ppo": ("mlp_extractor.policy_net", "action_net", nn.Tanh, False),
-    "dqn": ("q_net.q_net", "", nn.ReLU, False),
-    "sac": ("actor.latent_pi", "actor.mu", nn.ReLU, True),
+
+class _Parts(NamedTuple):
+    """Where the weights of an algorithm's acting layers lie, and what stands between them."""
+
+    body: str
+    hidden: str
+    last: str
+    activation: type[nn.Module]
+    squashed: bool
+
+
+_PARTS: Final = {
+    "ppo": _Parts("features_extractor", "mlp_extractor.policy_net", "action_net", nn.Tanh, False),
+    "dqn": _Parts("q_net.features_extractor", "q_net.q_net", "", nn.ReLU, False),
+    "sac": _Parts("actor.features_extractor", "actor.latent_pi", "actor.mu", nn.ReLU, True),
 }
 
 
@@ -87,7 +98,7 @@ def torch_policy(checkpoint: Checkpoint) -> nn.Sequential:
         raise CheckpointError(
             f"{checkpoint.path}: export knows {', '.join(_PARTS)}, found algorithm {algo}"
         )
-    hidden, last, activation, squashed = _PARTS[algo]
+    body, hidden, last, activation, squashed = _PARTS[algo]
     weights = checkpoint.tensors(WEIGHTS)
     order = sorted(
         (key.removesuffix(".weight") for key in weights
@@ -101,7 +112,22 @@ def torch_policy(checkpoint: Checkpoint) -> nn.Sequential:
         linear.load_state_dict({"weight": weight, "bias": bias})
         layers += [linear, activation()]
     layers.pop()
-    return nn.Sequential(*layers, *([nn.Tanh()] if squashed else [])).eval()
+    seen = _transformer(checkpoint, f"{body}.body.", weights)
+    return nn.Sequential(*seen, *layers, *([nn.Tanh()] if squashed else [])).eval()
+
+
+def _transformer(checkpoint: Checkpoint, prefix: str, weights: Tensors) -> list[nn.Module]:
+    said = checkpoint.manifest.config["algo"].get("transformer")
+    if said is None:
+        return []
+    spec, size = checkpoint.manifest.spec, checkpoint.tensors(GOLDEN)["obs"].shape[1]
+    features = len(spec.features)
+    account = size - spec.window * features
+    body = WindowTransformer(spec.window, features, account, **said)
+    own = {k.removeprefix(prefix): torch.from_numpy(v) for k, v in weights.items()
+           if k.startswith(prefix)}  # fmt: skip
+    body.load_state_dict(own)
+    return [body]
 
 
 def difference(checkpoint: Checkpoint, network: nn.Module) -> float:

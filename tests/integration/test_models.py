@@ -23,10 +23,12 @@ SAID = {"by": "ann", "why": "test", "at": "2026-01-01T00:00:00+00:00"}
 
 
 @pytest.mark.parametrize("algo", ["ppo", "dqn", "sac"])
-def test_exported_networks_answer_as_the_checkpoint_does(tmp_path, algo):
+@pytest.mark.parametrize("body", [None, {"width": 8, "heads": 2, "layers": 2}])
+def test_exported_networks_answer_as_the_checkpoint_does(tmp_path, algo, body):
     home = runs.home_with_data(tmp_path / "home")
-    checkpoint = Checkpoint.open(train(runs.run_config(home, algo, total_steps=128), home,
-                                       progress=False))  # fmt: skip
+    tree = runs.run_tree(home, algo, total_steps=128)
+    tree["algo"] |= {"transformer": body} if body else {}
+    checkpoint = Checkpoint.open(train(convert(tree, RunConfig, "test"), home, progress=False))
     golden = checkpoint.tensors(GOLDEN)
     onnx, said = export(checkpoint, tmp_path / "out", "onnx")
     script, _ = export(checkpoint, tmp_path / "out", "torchscript")
@@ -40,7 +42,7 @@ def test_exported_networks_answer_as_the_checkpoint_does(tmp_path, algo):
     np.testing.assert_allclose(theirs, golden["outputs"], atol=1e-5)
     assert json.loads((tmp_path / "out" / "model.json").read_text())["digest"] == checkpoint.digest
     assert said.worst <= 1e-5
-    assert isinstance(torch_policy(checkpoint)[0], torch.nn.Linear)
+    assert len(torch_policy(checkpoint)) == 5 + (algo == "sac") + (body is not None)
 
 
 def test_checked_checkpoint_is_promoted_and_an_unchecked_one_is_not(tmp_path, procs):
