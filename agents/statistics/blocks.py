@@ -69,7 +69,7 @@ def resample(
 
     Args:
         returns: float64 [n] or [n, records], simultaneous.
-        length: mean length of a block, in periods; by default the mean of what `block_length` finds.
+        length: mean length of a block, in periods; by default what `block_length` finds on average.
         draws: how many.
         seed: of the draws.
         circular: give all blocks the same length.

@@ -4,6 +4,7 @@ Combinatorially symmetric cross-validation (Bailey, Borwein, Lopez de Prado and 
 Probability of Backtest Overfitting, Journal of Computational Finance 20(4), section 2).
 """
 
+from functools import cache
 from itertools import combinations
 from math import comb
 from typing import Final
@@ -60,9 +61,7 @@ def cross_validate(returns: Floats, blocks: int = BLOCKS) -> Overfitting | None:
     blocks = min(blocks, n // _LEAST_PERIODS) // 2 * 2
     if trials < 2 or blocks < 4:
         return None
-    halves = np.zeros((comb(blocks, blocks // 2), blocks))
-    for row, chosen in enumerate(combinations(range(blocks), blocks // 2)):
-        halves[row, list(chosen)] = 1.0
+    halves = _halves(blocks)
     edges = np.linspace(0, n, blocks + 1).astype(np.int64)
     sizes = np.diff(edges).astype(np.float64)
     scaled = returns / np.maximum(np.abs(returns).max(axis=0), 1e-300)  # ratios stay the same
@@ -94,6 +93,14 @@ def cross_validate(returns: Floats, blocks: int = BLOCKS) -> Overfitting | None:
         blocks=blocks,
         splits=len(halves),
     )
+
+
+@cache
+def _halves(blocks: int) -> Floats:
+    halves = np.zeros((comb(blocks, blocks // 2), blocks))
+    for row, chosen in enumerate(combinations(range(blocks), blocks // 2)):
+        halves[row, list(chosen)] = 1.0
+    return halves
 
 
 def _ratio(first: Floats, second: Floats, periods: Floats) -> Floats:
