@@ -11,10 +11,12 @@ import torch
 
 from agents import parity
 from agents.checkpoint import GOLDEN, Checkpoint
+from agents.config import RunConfig
 from agents.registry.export import export, torch_policy
 from agents.registry.registry import Registry
 from agents.training import train
 from grid import wire
+from grid.config import convert
 from tests.support import markets, runs
 from tests.support.grids import LAUNCH, Grid, Watch
 
