@@ -37,7 +37,7 @@ class Block(nn.Module):
         """Return float32 [batch, rows, width] for the same."""
         batch, rows, width = x.shape
         parts = self.qkv(self.norm_1(x)).view(batch, rows, 3, self.heads, width // self.heads)
-        q, k, v = parts.permute(2, 0, 3, 1, 4)
+        q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = nn.functional.scaled_dot_product_attention(q, k, v)
         x = x + self.mix(mixed.transpose(1, 2).reshape(batch, rows, width))
         down: torch.Tensor = self.down(torch.relu(self.up(self.norm_2(x))))
