@@ -17,7 +17,7 @@ from envs import rewards
 from envs.schemes import Holding, Mask, Scheme
 from envs.stage import MarketFill, Stage
 from envs.views import Clock, Rows, View, decision_times
-from grid.dataset import Dataset
+from grid.dataset import Dataset, to_iso
 from grid.errors import ConfigError, DataError
 from grid.venue import Venue
 
@@ -224,12 +224,20 @@ class Tape:
             raise DataError("no two decision times in the span asked for")
         self.times_ns = times
         self.rows = np.stack([view.rows_at(times) for view in views], axis=1)
-        self.step_ns = int(np.median(np.diff(times)))
+        self.step_ns = _usual_step_ns(times, views[0].fitted_ns)
         by_id = {view.dataset.manifest.instrument.id: view for view in reversed(views)}
         ids = [m.manifest.instrument.id for m in markets]
         missing = [i for i in ids if i not in by_id]
         if missing:
             raise ConfigError(f"no view of {missing[0]}, which is traded; its price is not known")
+        for market in markets:
+            inside = within_bar(market, times)
+            if inside.any():
+                raise ConfigError(
+                    f"{market.manifest.instrument.id} is traded on {market.manifest.bar} bars: "
+                    f"expected decisions at their closes only, found one at "
+                    f"{to_iso(int(times[np.argmax(inside)]))}, where its price is an old one"
+                )
         self.prices = np.stack([by_id[i].prices[by_id[i].rows_at(times)] for i in ids], axis=1)
         self._market_times = [np.asarray(m.columns["ts_event"]) for m in markets]
 
@@ -295,8 +303,12 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
         clip: float = 5.0,
     ) -> None:
         traded = list(markets) if markets is not None else first_of_each(views)
+        self.views = tuple(views)
+        self.markets = tuple(traded)
+        self.scheme = scheme
+        self.venue = venue
         self._tape = Tape(views, traded, clock, span_ns)
-        self._venue = venue
+        self.times_ns = self._tape.times_ns
         self._capital = capital
         self._scale = reward_scale
         available = len(self._tape.times_ns) - 1
@@ -354,7 +366,7 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
             self._behind += 1
         self._at += 1
         reward = self._scale * self._player.rewarded(self._prices())
-        terminated = self._player.equity <= self._venue.ruin * self._capital
+        terminated = self._player.equity <= self.venue.ruin * self._capital
         truncated = self._at >= self._last and not terminated
         if terminated:
             self._last = self._at
@@ -387,6 +399,21 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
         info["ts_event_ns"] = int(self._tape.times_ns[self._at])
         info["decision"] = self._at
         return info
+
+
+def within_bar(market: Dataset, times_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return whether each time lies within a bar, after its open and before its close."""
+    if market.manifest.kind != "bars":
+        return np.zeros(len(times_ns), dtype=np.bool_)
+    closes = np.append(market.columns["ts_event"], np.iinfo(np.int64).max)
+    following = closes[np.searchsorted(closes, times_ns, side="right")]
+    return np.asarray(following - market.manifest.interval_ns < times_ns)
+
+
+def _usual_step_ns(times_ns: NDArray[np.int64], fitted_ns: tuple[int, int]) -> int:
+    """The unit of an order's age; like normalization, learned from training rows and no other."""
+    known = times_ns[(times_ns >= fitted_ns[0]) & (times_ns <= fitted_ns[1])]
+    return int(np.median(np.diff(known if len(known) > 1 else times_ns[:2])))
 
 
 def first_of_each(views: Sequence[View]) -> list[Dataset]:

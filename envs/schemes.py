@@ -179,7 +179,9 @@ class Orders(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="order
         return len(KINDS), 2, len(self.sizes), len(self.offsets_ticks), len(self.tifs)
 
     def _room(self, h: Holding, side: int) -> float:
-        return self.max_qty - side * (h.position_qty + h.pending_qty)
+        """What may be added if all that is open on this side fills, and nothing on the other."""
+        open_qty = sum(max(0.0, side * o.left_qty) for o in h.orders if not o.exits)
+        return self.max_qty - side * h.position_qty - open_qty
 
     def _command(
         self, h: Holding, kind: int, side: int, size: int, offset: int, tif: int

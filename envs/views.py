@@ -35,6 +35,7 @@ class View:
     Attributes:
         prices: float64 [rows], close, mid, or of the trade.
         times_ns: int64 [rows].
+        fitted_ns: times of the first and the last row that the normalization is fitted on.
     """
 
     def __init__(
@@ -63,6 +64,8 @@ class View:
         self._matrix = self.pipeline.matrix(columns)
         self.prices: NDArray[np.float64] = as_rows(columns)["close"]
         self.times_ns: Times = columns["ts_event"]
+        first, last = self.times_ns[[train_rows[0], train_rows[1] - 1]].tolist()
+        self.fitted_ns: tuple[int, int] = first, last
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """A dataset with another future: the same up to a row, everything different after it."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -13,27 +14,43 @@ type Floats = NDArray[np.float64]
 
 _JUMP: Final = 0.05  # log price, right after the row
 _WALK: Final = 0.01  # deviation of a row's further move
+_TICK_NS: Final = 1_000_000  # in place of a bar, where there are none
 _WIDER: Final = 0.02  # highest share by which bars and spreads grow
 
 
-def altered(dataset: Dataset, row: int, direction: int, seed: int) -> Dataset:
+def altered(
+    dataset: Dataset, row: int, direction: int, seed: int, pause_ns: int | None = None
+) -> Dataset:
     """Return a copy whose rows after `row` have other times, prices and quantities.
 
     It is still a market: times rise, prices lie on the tick, high is above low and ask above bid.
     The price jumps in `direction`, 1 or -1, and wanders off; a pause lies before it; bars turn
     their bodies and grow; spreads widen; quantities are others.
+
+    Args:
+        dataset: to copy.
+        row: the last that stays.
+        direction: of the jump, 1 or -1.
+        seed: of all that is random.
+        pause_ns: length of the pause, at least a bar; random without it.
     """
     manifest = dataset.manifest
     columns = {k: np.array(v) for k, v in dataset.columns.items()}
     after = {k: v[row + 1 :] for k, v in columns.items()}  # views: written through
     n = len(after["ts_event"])
     rng = np.random.default_rng(seed)
-    step_ns = manifest.interval_ns or 1_000_000
-    after["ts_event"] += step_ns * int(rng.integers(1, 1000))
+    drawn_ns = pause_of([dataset], rng)
+    after["ts_event"] += drawn_ns if pause_ns is None else pause_ns
     factor = np.exp(direction * _JUMP + np.cumsum(rng.normal(0.0, _WALK, n)))
     alter = {"bars": _bars, "quotes": _quotes, "trades": _trades}[manifest.kind]
     alter(after, factor, rng, manifest.instrument)
     return Dataset(dataset.path, manifest, columns)
+
+
+def pause_of(datasets: Iterable[Dataset], rng: np.random.Generator) -> int:
+    """Return a random pause that is not shorter than a bar of any dataset."""
+    longest_ns = max(dataset.manifest.interval_ns for dataset in datasets)
+    return (longest_ns or _TICK_NS) * int(rng.integers(1, 1000))
 
 
 def _bars(rows: Columns, factor: Floats, rng: np.random.Generator, instrument: Instrument) -> None:

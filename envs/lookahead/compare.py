@@ -13,15 +13,21 @@ from grid.dataset import Dataset
 
 
 def compare_features(
-    pipeline: Pipeline, dataset: Dataset, future: Dataset, cut: int, report: Report
+    pipeline: Pipeline,
+    dataset: Dataset,
+    future: Dataset,
+    cut: int,
+    report: Report,
+    *,
+    where: str = "",
 ) -> None:
-    """Compare the features of every row up to the cut."""
+    """Compare the features of every row up to the cut; `where` stands before their names."""
     m = cut - pipeline.lookback + 2
     ours, theirs = (pipeline.raw(data.columns)[:m] for data in (dataset, future))
     for j, name in enumerate(pipeline.spec.features):
-        row = _first(_bits(ours[:, j]) != _bits(theirs[:, j]))
+        row = _first(bits(ours[:, j]) != bits(theirs[:, j]))
         said = "" if row is None else _said(row + pipeline.lookback - 1, cut)
-        report.note(f"feature {name}", m, said)
+        report.note(f"feature {where}{name}", m, said)
 
 
 def compare_episodes(pipeline: Pipeline, before: Played, after: Played, report: Report) -> None:
@@ -30,7 +36,7 @@ def compare_episodes(pipeline: Pipeline, before: Played, after: Played, report: 
     _compare_obs(pipeline, before, after, report)
     same = min(len(before.steps), len(after.steps))
     ours, theirs = np.array(before.steps), np.array(after.steps)
-    differs = _bits(ours[:same]) != _bits(theirs[:same])
+    differs = bits(ours[:same]) != bits(theirs[:same])
     for what, columns in (("account", slice(1, None)), ("reward", slice(0, 1))):
         k = _first(differs[:, columns].any(axis=1))
         report.note(what, same, "" if k is None else _said(before.rows[k + 1], cut))
@@ -48,7 +54,7 @@ def _compare_obs(pipeline: Pipeline, before: Played, after: Played, report: Repo
     size = spec.window * width
     odd: dict[str, int] = {}
     for row, ours, theirs in zip(before.rows, before.obs, after.obs, strict=False):
-        for place in np.flatnonzero(_bits(ours) != _bits(theirs)).tolist():
+        for place in np.flatnonzero(bits(ours) != bits(theirs)).tolist():
             if place < size:
                 what = f"feature {spec.features[place % width]}"
                 odd.setdefault(what, row - spec.window + 1 + place // width)
@@ -58,8 +64,8 @@ def _compare_obs(pipeline: Pipeline, before: Played, after: Played, report: Repo
         report.note(what, len(before.obs), _said(odd[what], cut) if what in odd else "")
 
 
-def _bits(values: NDArray[Any]) -> NDArray[Any]:
-    """The same numbers as integers: NaN equals itself, and 0.0 is not -0.0."""
+def bits(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the same numbers as integers: NaN equals itself, and 0.0 is not -0.0."""
     values = np.ascontiguousarray(values)
     return values.view(np.int32 if values.dtype == np.float32 else np.int64)
 

@@ -238,6 +238,18 @@ def test_masked_actions_are_never_refused_and_others_are(make, views):
     assert one[CANCEL] == 0
 
 
+def test_orders_on_both_sides_do_not_make_room_for_each_other(make):
+    env = make(Orders(sizes=(5_000.0,), max_qty=5_000.0, offsets_ticks=(5_000,)), views=("euro",))
+    env.reset()
+    env.step([LIMIT, 0, 0, 0, 0])
+    _, _, _, _, info = env.step([LIMIT, 1, 0, 0, 0])
+    assert info["open_orders"] == 2
+    mask = env.action_masks()
+    assert not mask[[MARKET, LIMIT, BRACKET]].any()
+    _, _, _, _, info = env.step([MARKET, 0, 0, 0, 0])
+    assert info["positions"] == {"EUR/USD.SIM": 0.0}
+
+
 def test_view_of_longer_bars_shows_no_bar_before_its_close(make):
     env = make(views=("euro", "five"))
     five = five_minutes()
@@ -251,6 +263,20 @@ def test_view_of_longer_bars_shows_no_bar_before_its_close(make):
         seen.add(row)
         obs, _, _, _, info = env.step(np.array([0.1]))
     assert 12 <= len(seen) <= 13
+
+
+def test_instrument_that_is_traded_on_longer_bars_than_decided_on_is_refused():
+    five = five_minutes()
+    manifest = msgspec.structs.replace(five.manifest, instrument=POUND)
+    views = [
+        View("euro", EURO, ("log_return:1",), train_rows=TRAIN, window=4),
+        View("five", msgspec.structs.replace(five, manifest=manifest), ("log_return:1",),
+             train_rows=(0, 50), window=3),
+    ]  # fmt: skip
+    said = "GBP/USD.SIM is traded on 5-MINUTE-LAST bars: expected decisions at their closes only"
+    with pytest.raises(ConfigError, match=said):
+        MarketEnv(views, WEIGHTS, VENUE)
+    MarketEnv(views, WEIGHTS, VENUE, clock=Timer(seconds=300.0)).close()
 
 
 def test_timer_decides_on_its_multiples(make):
