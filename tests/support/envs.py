@@ -11,8 +11,12 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.engine import EnvFill
+from envs.market import MarketEnv
 from envs.recipe import Recipe
+from envs.schemes import Orders
+from envs.stage import MarketFill
 from envs.trading import TradingEnv
+from envs.views import View
 from grid.venue import Venue
 from tests.support import markets
 
@@ -125,3 +129,19 @@ class Trading(Recipe, frozen=True, kw_only=True):
 
     def info_types(self) -> dict[str, Any]:
         return {"fills": list[EnvFill]}
+
+
+class OrderByOrder(Recipe, frozen=True, kw_only=True):
+    """Makes a `MarketEnv` with single orders on bars in memory, its observation one flat array."""
+
+    steps: int = 40
+    max_qty: float = 2_000.0
+
+    def make(self) -> MarketEnv:
+        data = markets.dataset(markets.bar_columns(300))
+        view = View("bars", data, ("log_return:1", "rsi:10"), train_rows=(0, 200), window=4)
+        orders = Orders(sizes=(1_000.0,), max_qty=self.max_qty, offsets_ticks=(5, 30))
+        return MarketEnv([view], orders, Venue(), steps=self.steps, flat=True)
+
+    def info_types(self) -> dict[str, Any]:
+        return {"fills": list[MarketFill]}
