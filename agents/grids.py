@@ -57,8 +57,13 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
             f"feed.dataset {dataset.name}: expected {' '.join(wanted)} rows as in checkpoint "
             f"{checkpoint.digest}, found {' '.join(found)}"
         )
+    if dataset.kind == "deltas" and venue.book == "events":
+        raise ConfigError(
+            f"feed.dataset {dataset.name}: in training orders met every event of its book, and a "
+            'grid has its rows alone: train with venue.book = "rows" to trade it here'
+        )
     if config.node.venue == "paper":
-        _check_paper(venue)
+        _check_paper(spec, venue)
     champion = next(a for a in config.agents if a.role == "champion")
     return NodeSetup(
         name=name,
@@ -90,7 +95,12 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
     )
 
 
-def _check_paper(venue: Venue) -> None:
+def _check_paper(spec: Spec, venue: Venue) -> None:
+    if spec.book is not None:
+        raise ConfigError(
+            'node.venue: expected "sandbox" for rows of depth, found "paper", which fills at the '
+            "best bid and ask alone"
+        )
     for name, found, wanted in (
         ("account", venue.account, "margin"),
         ("slippage_prob", venue.slippage_prob, 0.0),

@@ -8,6 +8,7 @@ thread-local state.
 
 import threading
 import weakref
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +19,6 @@ from nautilus_trader.common import LoggerConfig, LogLevel
 from nautilus_trader.execution import StaticLatencyModel
 from nautilus_trader.model import (
     AccountType,
-    Bar,
     BarType,
     Currency,
     InstrumentId,
@@ -28,12 +28,17 @@ from nautilus_trader.model import (
 )
 from nautilus_trader.model import Venue as EngineVenue
 from nautilus_trader.risk import RiskEngineConfig
+from numpy.typing import NDArray
 
+from envs.books import book_data
 from grid.dataset import Columns, Manifest
 from grid.errors import ConfigError, EngineError
 from grid.instrument import Instrument
+from grid.latency import Latency
+from grid.node.books import BOOKS, Book
 from grid.node.convert import alternate, engine_bars, engine_quotes
 from grid.node.costs import fee_model, fill_model
+from grid.node.courier import ENGINE_NS, Courier
 from grid.node.instruments import to_engine
 from grid.node.links import Link
 from grid.node.strategy import AgentStrategy, Stopped
@@ -175,8 +180,9 @@ class StepLink:
 class TimedLink(StepLink):
     """The same by time: an alert at each decision that the caller wants, instead of every row.
 
-    For bars. There an order fills on the quotes of opens alone, so the bars need not go through the
-    engine at all; a decision is an alert at the bar's close.
+    For bars and books. On bars an order fills on the quotes of opens alone, so the bars need not go
+    through the engine at all; a decision is an alert at the bar's close. A book goes through it
+    without a call for each change; a decision is an alert at the row's time.
     """
 
     wants_rows = False
@@ -220,15 +226,22 @@ class SteppedEngine:
         instrument: what it trades.
         venue: what trading costs.
         keep_history: keep closed orders and positions for `reports`, at the price of memory.
+        book: which book orders meet, see `envs.books.book_type`.
     """
 
     def __init__(
-        self, spec: Spec, instrument: Instrument, venue: Venue, *, keep_history: bool = False
+        self,
+        spec: Spec,
+        instrument: Instrument,
+        venue: Venue,
+        *,
+        keep_history: bool = False,
+        book: Book = "L1",
     ) -> None:
         claim(self)
-        self._timed = spec.rows == "bar"
+        self._timed = spec.rows in ("bar", "depth")
         self._link = (TimedLink if self._timed else StepLink)(spec.every, keep_history)
-        self._engine, self.strategy = build(spec, instrument, venue, self._link)
+        self._engine, self.strategy = build(spec, instrument, venue, self._link, book=book)
         self.ledger = self.strategy.ledger
         self._venue = venue
         self._run: greenlet.greenlet | None = None
@@ -244,13 +257,21 @@ class SteppedEngine:
         """Orders since `start` that venue or risk checks refused."""
         return self._link.refused
 
-    def start(self, manifest: Manifest, columns: Columns, fill_seed: int | None = None) -> None:
+    def start(
+        self,
+        manifest: Manifest,
+        columns: Columns,
+        fill_seed: int | None = None,
+        *,
+        events: Columns | None = None,
+    ) -> None:
         """Run the rows in `columns` up to the first decision.
 
         Args:
             manifest: of the dataset that the columns are from.
             columns: the rows of the episode.
             fill_seed: of the draws of fills, None for the venue's own.
+            events: of the dataset, if it has any.
 
         Raises:
             EngineError: the engine failed, or there was no decision in the data.
@@ -260,14 +281,15 @@ class SteppedEngine:
             self._engine.reset()
             self._engine.clear_data()
         self._used = True
+        seed = self._venue.fill_seed if fill_seed is None else fill_seed
         if self._venue.draws:  # the draws go on over a reset of the engine
-            seed = self._venue.fill_seed if fill_seed is None else fill_seed
             name = EngineVenue(self.strategy.instrument.venue)
             self._engine.change_fill_model(name, fill_model(self._venue, seed))
+        bars = self.strategy.spec.bar_type
         data = market_data(
-            manifest, columns, self.strategy.spec.bar_type, self._venue, only_quotes=self._timed
+            manifest, columns, bars, self._venue, only_quotes=self._timed, events=events
         )
-        self._engine.add_data(data, validate=False)
+        feed_engine(self._engine, self.strategy, self._venue, data, seed)
         self._link.begin(columns["ts_event"].tolist())
         self._run = greenlet.greenlet(self._engine.run)
         self._run.switch()
@@ -331,17 +353,39 @@ class SteppedEngine:
 
 
 def build(
-    spec: Spec, instrument: Instrument, venue: Venue, link: Link
+    spec: Spec, instrument: Instrument, venue: Venue, link: Link, *, book: Book = "L1"
 ) -> tuple[Any, AgentStrategy]:
-    """Return a silent engine with one venue, one instrument and the strategy, without data."""
+    """Return a silent engine with one venue, one instrument and the strategy.
+
+    Its data come by `feed_engine`.
+    """
     if venue.account == "cash" and min(spec.target.levels, default=0.0) < 0:
         raise ConfigError("a cash account cannot go short: expected levels from 0, found below")
     engine = silent_engine()
-    add_venue(engine, instrument.venue, instrument.currency, spec.capital, venue)
+    latency_ns = ENGINE_NS if venue.latency_varies else venue.latency_ns
+    add_venue(
+        engine, instrument.venue, instrument.currency, spec.capital, venue,
+        latency_ns=latency_ns, book=book,
+    )  # fmt: skip
     engine.add_instrument(to_engine(instrument))
     strategy = AgentStrategy(spec, instrument, link, STRATEGY_ID)
     engine.add_strategy(strategy)
     return engine, strategy
+
+
+def feed_engine(
+    engine: Any, strategy: AgentStrategy, venue: Venue, data: Sequence[Any], seed: int
+) -> None:
+    """Give an engine of `build` its data, and its strategy the latencies that it draws on them."""
+    engine.add_data(data, validate=False)
+    if venue.latency_varies:
+        times_ns = {strategy.instrument.id: times_of(data)}
+        strategy.dispatch = Courier(strategy, Latency(venue, seed), times_ns).dispatch
+
+
+def times_of(data: Sequence[Any]) -> NDArray[np.int64]:
+    """Return the times of engine data, int64."""
+    return np.fromiter((datum.ts_event for datum in data), np.int64, len(data))
 
 
 def silent_engine() -> BacktestEngine:
@@ -362,9 +406,14 @@ def add_venue(
     capital: float,
     venue: Venue,
     *,
+    latency_ns: int,
     bar_execution: bool = False,
+    book: Book = "L1",
 ) -> None:
-    """Add a venue with its costs and one account of `capital`."""
+    """Add a venue with its costs and one account of `capital`.
+
+    `latency_ns` is what the engine itself lets pass; `ENGINE_NS` where a courier takes the orders.
+    """
     money = Currency.from_str(currency)
     margin = venue.account == "margin"
     engine.add_venue(
@@ -376,7 +425,8 @@ def add_venue(
         default_leverage=Decimal(str(venue.leverage)) if margin else None,
         fee_model=fee_model(venue),
         fill_model=fill_model(venue, venue.fill_seed),
-        latency_model=StaticLatencyModel(venue.latency_ns),
+        latency_model=StaticLatencyModel(latency_ns),
+        book_type=BOOKS[book],
         bar_execution=bar_execution,
         queue_position=venue.queue_position,
         liquidity_consumption=venue.liquidity_consumption,
@@ -394,12 +444,38 @@ def free(engine: Any, strategy: AgentStrategy, link: Link) -> None:
     link.__dict__.clear()
 
 
+def check_latency(manifest: Manifest, venue: Venue) -> None:
+    """Refuse a latency that the data cannot tell: bars have one price in a bar.
+
+    Raises:
+        ConfigError: with what was expected.
+    """
+    if manifest.kind != "bars":
+        return
+    if venue.latency_varies:
+        raise ConfigError(
+            f"venue: expected a fixed latency, since all orders fill on the next open of the bars "
+            f"of {manifest.name}, found one that is drawn"
+        )
+    if venue.latency_ns >= manifest.interval_ns:
+        raise ConfigError(
+            f"venue.latency_ms: expected less than a bar of {manifest.interval_ns / 1e6:g} ms, "
+            f"found {venue.latency_ms:g}"
+        )
+
+
 def market_data(
-    manifest: Manifest, columns: Columns, bars: str, venue: Venue, *, only_quotes: bool = False
-) -> list[Bar | QuoteTick]:
+    manifest: Manifest,
+    columns: Columns,
+    bars: str,
+    venue: Venue,
+    *,
+    only_quotes: bool = False,
+    events: Columns | None = None,
+) -> list[Any]:
     """Return the engine's view of dataset rows: quotes, or each bar after its open's quote.
 
-    Of trades the engine sees the quotes that they make.
+    Of trades the engine sees the quotes that they make; of a book see `envs.books`.
 
     Args:
         manifest: of the dataset.
@@ -407,8 +483,11 @@ def market_data(
         bars: the engine's name of the bars, as in `EUR/USD.SIM-1-HOUR-ASK-EXTERNAL`.
         venue: for the quotes that are made from bars.
         only_quotes: leave out the bars, but for the last, which carries the time to its close.
+        events: of the dataset, if it has any.
     """
     instrument = manifest.instrument
+    if manifest.book:
+        return book_data(manifest, columns, events, venue)
     precisions = (instrument.price_precision, instrument.size_precision)
     instrument_id = InstrumentId.from_str(instrument.id)
     if manifest.kind == "quotes":

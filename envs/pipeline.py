@@ -12,25 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.features.kernel import Feature, Kernel, Rows
-from envs.features.registry import parse
-from grid.dataset import Columns, Dataset, Kind
+from envs.features.registry import expand, parse
+from grid.dataset import LEVELS, Columns, Dataset, Kind, Manifest
 from grid.errors import ConfigError, DataError
-from grid.spec import Spec, TargetRule
+from grid.spec import Book, Spec, TargetRule
 
 type Matrix = NDArray[np.float32]
 type Call = tuple[Kernel, Rows, tuple[int, ...]]  # a kernel, the rows that it reads, parameters
 
 ACCOUNT: Final = ("position", "pending", "unrealized_pct", "equity_log_pct")
-ROWS: Final[dict[Kind, Literal["bar", "quote", "trade"]]] = {
+ROWS: Final[dict[Kind, Literal["bar", "quote", "trade", "depth"]]] = {
     "bars": "bar",
     "quotes": "quote",
     "trades": "trade",
+    "depth": "depth",
+    "deltas": "depth",
 }
 COLUMNS: Final = {
     "bar": ("ts_event", "open", "high", "low", "close", "volume"),
     "quote": ("ts_event", "bid_px", "ask_px", "bid_qty", "ask_qty", "close"),
     "trade": ("ts_event", "close", "volume", "side"),
-}
+    "depth": (
+        "ts_event", "bid_px", "ask_px", "bid_qty", "ask_qty", "close", "tick",
+        *LEVELS,
+    ),
+}  # fmt: skip
 _CHUNK_ROWS: Final = 1 << 15  # bounds the memory of window kernels; rows do not see their chunk
 
 
@@ -52,7 +58,7 @@ class Pipeline:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.features = [parse(text) for text in spec.features]
-        _check_needs(self.features, spec.rows)
+        _check_needs(self.features, spec)
         self.lookback = max(f.lookback for f in self.features)
         self.warmup = self.lookback + spec.window - 1
         self.obs_size = spec.window * len(self.features) + len(ACCOUNT)
@@ -72,6 +78,8 @@ class Pipeline:
             DataError: what a feature reads or gives is not finite; the message names both and row.
         """
         rows = as_rows(columns)
+        if self.spec.book is not None:
+            rows["tick"] = np.full(len(rows["close"]), self.spec.book.tick)
         self._check_inputs(rows, first)
         m = len(rows["ts_event"])
         values = np.empty((max(0, m - self.lookback + 1), len(self.features)))
@@ -127,8 +135,9 @@ class Pipeline:
             for name in f.declared.needs:
                 finite = np.isfinite(rows[name])
                 if not finite.all():
-                    row = int(np.argmin(finite))
-                    raise bad_input(f, name, rows[name][row], f"row {first + row}")
+                    row, *level = np.unravel_index(int(np.argmin(finite)), finite.shape)
+                    value = rows[name][row, *level]
+                    raise bad_input(f, name, value, f"row {first + int(row)}")
 
     def matrix(self, columns: Columns, first: int = 0) -> Matrix:
         """Return normalized features, float32 [m - lookback + 1, features].
@@ -173,7 +182,16 @@ def bad_input(found: Feature, column: str, value: float, where: str) -> DataErro
 
 
 def as_rows(columns: Columns) -> Rows:
-    """Return a dataset's columns as kernels read them: quotes and trades gain `close`, their price."""
+    """Return a dataset's columns as kernels read them.
+
+    Quotes and trades gain `close`, mid or price; depth gains its best level as a quote has it.
+    """
+    if "bid_pxs" in columns and "bid_px" not in columns:
+        best = {
+            name: np.ascontiguousarray(columns[f"{name}s"][:, 0])
+            for name in ("bid_px", "ask_px", "bid_qty", "ask_qty")
+        }
+        return as_rows({**columns, **best})
     if "price" in columns:
         close, volume = columns["price"], columns["qty"]
         return {"ts_event": columns["ts_event"], "close": close, "volume": volume,
@@ -205,6 +223,7 @@ def fit(
         raise DataError(
             f"{manifest.name}: expected one of {', '.join(ROWS)}, found {manifest.kind}"
         )
+    features = expand(features)
     draft = Spec(
         instrument_id=manifest.instrument.id,
         rows=ROWS[manifest.kind],
@@ -217,6 +236,7 @@ def fit(
         clip=clip,
         capital=capital,
         target=target,
+        book=book_of(manifest),
     )
     pipeline = Pipeline(draft)
     lo, hi = rows
@@ -235,12 +255,23 @@ def fit(
     )
 
 
-def _check_needs(features: list[Feature], rows: str) -> None:
+def book_of(manifest: Manifest) -> Book | None:
+    """Return what the rows of a dataset hold, if they are rows of depth."""
+    if ROWS[manifest.kind] != "depth":
+        return None
+    return Book(levels=manifest.levels, tick=manifest.instrument.tick)
+
+
+def _check_needs(features: list[Feature], spec: Spec) -> None:
     if not features:
         raise ConfigError("features: expected at least one, found none")
     for f in features:
-        missing = [c for c in f.declared.needs if c not in COLUMNS[rows]]
+        missing = [c for c in f.declared.needs if c not in COLUMNS[spec.rows]]
         if missing:
             raise ConfigError(
-                f"feature {f.text!r} reads {', '.join(missing)}, which {rows} rows do not have"
+                f"feature {f.text!r} reads {', '.join(missing)}, which {spec.rows} rows do not have"
+            )
+        if spec.book is not None and f.levels > spec.book.levels:
+            raise ConfigError(
+                f"feature {f.text!r} reads {f.levels} levels, the rows have {spec.book.levels}"
             )

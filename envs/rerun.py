@@ -8,11 +8,12 @@ import numpy as np
 from nautilus_trader.model import BarType, InstrumentId, QuoteTick
 
 from envs.data.check import GAP_INTERVALS, TICK_GAP_NS, gaps
-from envs.engine import build, free
+from envs.engine import build, feed_engine, free
 from envs.trading import TradingEnv
 from grid import wire
 from grid.dataset import Dataset, Manifest, Quality, fingerprint
 from grid.errors import EngineError, SessionError
+from grid.node.books import Book, best_of, depth_packet
 from grid.node.convert import SIDES, engine_bar, engine_quote, quote_of
 from grid.node.links import LocalLink
 from grid.node.strategy import AgentStrategy
@@ -86,9 +87,10 @@ def rerun(run: Transcript) -> Rerun:
         EngineError: the strategy failed in it.
     """
     link = _Scripted(run)
-    engine, strategy = build(run.spec, run.instrument, run.venue, link)
+    book: Book = "L2" if run.spec.book else "L1"
+    engine, strategy = build(run.spec, run.instrument, run.venue, link, book=book)
     try:
-        engine.add_data(_engine_data(run), validate=False)
+        feed_engine(engine, strategy, run.venue, _engine_data(run), run.venue.fill_seed)
         engine.run()
         if link.error is not None:
             raise EngineError(f"the strategy failed in the replay: {link.error}") from link.error
@@ -109,7 +111,7 @@ def dataset_of(run: Transcript, name: str = "session") -> Dataset:
     if not rows:
         raise SessionError("the session holds no rows")
     spec = run.spec
-    kind: Any = f"{spec.rows}s"
+    kind: Any = "depth" if spec.rows == "depth" else f"{spec.rows}s"
     columns = columns_of(rows)
     longer_than_ns = GAP_INTERVALS * run.info.interval_ns or TICK_GAP_NS
     count, longest = gaps(columns["ts_event"], longer_than_ns)
@@ -125,6 +127,8 @@ def dataset_of(run: Transcript, name: str = "session") -> Dataset:
         source=f"session of {run.info.strategy_id}, epoch {run.info.epoch}",
         bar=spec.bar,
         interval_ns=run.info.interval_ns,
+        book="L2" if spec.book else "",
+        levels=spec.book.levels if spec.book else 0,
     )
     return Dataset(Path(name), manifest, columns)
 
@@ -286,6 +290,10 @@ def _engine_data(run: Transcript) -> list[Any]:
         if isinstance(event, wire.Trade):
             made = quote_of(event, instrument, run.venue)
             data.append(engine_quote(made, instrument_id, precisions))
+        elif isinstance(event, wire.Depth):
+            quote = engine_quote(best_of(event), instrument_id, precisions)
+            # the engine may see an order before the first of a row's quotes: it needs a price
+            data += [quote] * (not data) + [depth_packet(instrument, event), quote]
         elif isinstance(event, wire.Quote):
             data.append(engine_quote(event, instrument_id, precisions))
         elif bars is not None:

@@ -13,20 +13,26 @@ import greenlet
 import msgspec
 from nautilus_trader.model import Venue as EngineVenue
 
+from envs.books import book_type
 from envs.engine import (
     STOP,
     StepLink,
     TimedLink,
     add_venue,
+    check_latency,
     claim,
     market_data,
     silent_engine,
+    times_of,
     unclaim,
 )
 from grid.dataset import Dataset
 from grid.errors import ConfigError, EngineError
 from grid.instrument import Instrument
+from grid.latency import Latency
+from grid.node.books import Book
 from grid.node.costs import fill_model
+from grid.node.courier import ENGINE_NS, Courier
 from grid.node.instruments import to_engine
 from grid.node.orders import Command, OrderStrategy
 from grid.venue import Venue
@@ -99,6 +105,8 @@ class Stage:
     ) -> None:
         self.instruments = [m.manifest.instrument for m in markets]
         _check(self.instruments)
+        for market in markets:
+            check_latency(market.manifest, venue)
         self._markets = markets
         self._venue = venue
         self._resting = resting
@@ -114,9 +122,13 @@ class Stage:
         ]
         self.traders: list[OrderStrategy] = []
         currency = self.instruments[0].currency
+        books = [book_type(market.manifest, venue) for market in markets]
         for n, (copies, link) in enumerate(zip(self._copies, self.links, strict=True)):
-            for name in sorted({i.venue for i in copies}):
-                add_venue(self._engine, name, currency, capital, venue, bar_execution=resting)
+            for name, book in sorted(_books(copies, books).items()):
+                add_venue(
+                    self._engine, name, currency, capital, venue,
+                    latency_ns=ENGINE_NS, bar_execution=resting, book=book,
+                )  # fmt: skip
             for instrument in copies:
                 self._engine.add_instrument(to_engine(instrument))
             trader = OrderStrategy(copies, capital, link, f"AGENT-{n + 1:03d}")
@@ -154,9 +166,13 @@ class Stage:
                 self._engine.change_fill_model(
                     EngineVenue(name), fill_model(self._venue, fill_seed)
                 )
-        for copies in self._copies:
+        for n, (trader, copies) in enumerate(zip(self.traders, self._copies, strict=True)):
+            events_ns = {}
             for market, copy, (lo, hi) in zip(self._markets, copies, rows, strict=True):
-                self._engine.add_data(self._data(market, copy, lo, hi), validate=False, sort=False)
+                data = self._data(market, copy, lo, hi)
+                events_ns[copy.id] = times_of(data)
+                self._engine.add_data(data, validate=False, sort=False)
+            trader.courier = Courier(trader, Latency(self._venue, fill_seed + n), events_ns)
         self._engine.sort_data()
         for link in self.links:
             link.begin(list(times_ns))
@@ -217,7 +233,14 @@ class Stage:
         manifest = msgspec.structs.replace(market.manifest, instrument=copy)
         columns = {k: v[lo:hi] for k, v in market.columns.items()}
         bars = f"{copy.id}-{manifest.bar}-EXTERNAL" if manifest.bar else ""
-        return market_data(manifest, columns, bars, self._venue, only_quotes=not self._resting)
+        return market_data(
+            manifest,
+            columns,
+            bars,
+            self._venue,
+            only_quotes=not self._resting,
+            events=market.events,
+        )
 
     def _check_alive(self) -> None:
         if self._run is None or not self._run.dead:
@@ -234,6 +257,18 @@ def _at_venue(instrument: Instrument, trader: int | None) -> Instrument:
         return instrument
     name = f"{instrument.symbol}.{instrument.venue}{trader + 1}"
     return msgspec.structs.replace(instrument, id=name)
+
+
+def _books(instruments: Sequence[Instrument], books: Sequence[Book]) -> dict[str, Book]:
+    """Return the book of each venue, which has one for all that is traded there."""
+    found: dict[str, Book] = {}
+    for instrument, book in zip(instruments, books, strict=True):
+        if found.setdefault(instrument.venue, book) != book:
+            raise ConfigError(
+                f"venue {instrument.venue}: expected one kind of book for all its markets, found "
+                f"{found[instrument.venue]} and {book}"
+            )
+    return found
 
 
 def _check(instruments: Sequence[Instrument]) -> None:

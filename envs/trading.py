@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from envs import rewards
 from envs.arrivals import Arrivals
-from envs.engine import EnvFill, SteppedEngine
-from envs.pipeline import ACCOUNT, ROWS, Pipeline, as_rows
+from envs.books import book_type
+from envs.engine import EnvFill, SteppedEngine, check_latency
+from envs.pipeline import ACCOUNT, ROWS, Pipeline, as_rows, book_of
 from grid.dataset import Dataset, to_iso
 from grid.errors import ConfigError, DataError
 from grid.spec import Spec
@@ -34,11 +35,11 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
     that the episode's rows are used up. The same seed gives the same episode, bit for bit.
 
     `info` carries, after every reset and step: `equity` and `fees` in account currency,
-    `position_qty`, `traded` (notional so far), `price` (a bar's close, a quote's mid, a trade's),
+    `position_qty`, `traded` (notional so far), `price` (a bar's close, the mid, a trade's price),
     `row`, `ts_event_ns`, and `fills`, those since the last decision.
 
     Args:
-        dataset: bars, quotes or trades.
+        dataset: bars, quotes, trades, or a book.
         spec: features, action rule, capital.
         venue: costs.
         rows: half-open range of rows that decisions are taken on, None for all; earlier rows
@@ -94,7 +95,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         self._steps = steps
         self._reward = rewards.find(reward)
         self._is_log_equity = reward == "log_equity"
-        self._arrivals = Arrivals(venue.latency_ns, manifest.instrument.multiplier)
+        self._arrivals = Arrivals(manifest.instrument.multiplier)
         self._scale = reward_scale
         first = self._lo - self.pipeline.warmup + 1
         columns = {k: np.asarray(v[first : self._hi]) for k, v in dataset.columns.items()}
@@ -111,7 +112,13 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         self._times_ns: list[int] = columns["ts_event"].tolist()
         self._levels = spec.target.levels if spec.target.kind == "discrete" else ()
         self._multiplier = manifest.instrument.multiplier
-        self._engine = SteppedEngine(spec, manifest.instrument, venue, keep_history=keep_history)
+        self._engine = SteppedEngine(
+            spec,
+            manifest.instrument,
+            venue,
+            keep_history=keep_history,
+            book=book_type(manifest, venue),
+        )
         self._ledger = self._engine.ledger
         self._order_qty = self._engine.strategy.intent.order_qty
         self._ruin = venue.ruin * spec.capital
@@ -157,12 +164,14 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         fill_seed = (options or {}).get("fill_seed")
         if fill_seed is None and self.venue.draws:
             fill_seed = int(self.np_random.integers(1 << 31))
-        self._engine.start(self.dataset.manifest, window, fill_seed)
+        events = self.dataset.events
+        self._engine.start(self.dataset.manifest, window, fill_seed, events=events)
         self._fills_seen = 0
         self._traded = 0.0
         self._behind = 0
         self._reward.reset()
         self._arrivals.begin()
+        self._order_id = self._engine.strategy.last_order_id
         self._equity = self._peak = self._spec.capital
         self._remember_account(self._prices[row - self._first])
         info = self._info(self._prices[row - self._first])
@@ -268,9 +277,12 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             return 0.0 if equity == before else math.log(equity / before)
         traded = self._ledger.traded
         decided = self._row - self._first - self._spec.every
-        self._arrivals.decided(self._times_ns[decided], target, self._prices[decided])
+        order_id = self._engine.strategy.last_order_id
+        given = () if order_id == self._order_id else (order_id,)
+        self._order_id = order_id
+        self._arrivals.decided(target, self._prices[decided], given)
         new = () if self._behind else self._engine.fills[self._fills_seen :]
-        fills = [self._arrivals.executed(*fill[:4]) for fill in new]
+        fills = [self._arrivals.executed(fill) for fill in new]
         step = rewards.Step(
             before, equity, self._peak, self._spec.capital, traded - self._traded, fills
         )
@@ -338,13 +350,13 @@ def check_fit(dataset: Dataset, spec: Spec, venue: Venue) -> None:
         raise ConfigError(
             f"{manifest.name}: expected {spec.instrument_id}, found {manifest.instrument.id}"
         )
+    if book_of(manifest) != spec.book:
+        expected, found = (f"{b.levels} levels and tick {b.tick:g}" if b else "no book"
+                           for b in (spec.book, book_of(manifest)))  # fmt: skip
+        raise ConfigError(f"{manifest.name}: expected {expected}, found {found}")
     if manifest.bar != spec.bar:
         raise ConfigError(f"{manifest.name}: expected {spec.bar} bars, found {manifest.bar}")
-    if rows == "bar" and venue.latency_ns >= manifest.interval_ns:
-        raise ConfigError(
-            f"venue.latency_ms: expected less than a bar of {manifest.interval_ns / 1e6:g} ms, "
-            f"found {venue.latency_ms:g}"
-        )
+    check_latency(manifest, venue)
 
 
 def _decision_rows(

@@ -2,12 +2,14 @@
 
     NAME/dataset.json         the manifest
     NAME/columns/FIELD.npy    one array a field, shared by all processes through the page cache
+    NAME/events/FIELD.npy     of deltas: the events that the rows were made of
     NAME/catalog/             the same rows as a NautilusTrader ParquetDataCatalog
 
 This module reads; `envs.data` writes. It is light enough for the feed process.
 """
 
 import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,14 +21,31 @@ from numpy.typing import NDArray
 from grid.errors import DataError
 from grid.instrument import Instrument
 
-type Kind = Literal["bars", "quotes", "trades"]
+type Kind = Literal["bars", "quotes", "trades", "depth", "deltas"]
 type Columns = dict[str, NDArray[Any]]
+
+LEVELS: Final = ("bid_pxs", "ask_pxs", "bid_qtys", "ask_qtys")  # [rows, levels], best first
 
 FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "bars": ("ts_event", "open", "high", "low", "close", "volume"),
     "quotes": ("ts_event", "bid_px", "ask_px", "bid_qty", "ask_qty"),
     "trades": ("ts_event", "price", "qty", "side"),  # side: 1 buyer, -1 seller, 0 unknown
+    # a level that the book has not repeats the price before it, with quantity 0
+    "depth": ("ts_event", *LEVELS),
+    "deltas": ("ts_event", *LEVELS, "event"),  # event: how many the row knows of
 }
+EVENTS: Final[dict[str, str]] = {
+    "ts_event": "<i8",
+    "action": "<u1",  # 1 add, 2 update, 3 delete, 4 clear, as the engine counts them
+    "side": "<i1",  # 1 bid, -1 ask, 0 none
+    "price": "<f8",
+    "qty": "<f8",
+    "order_id": "<u8",  # 0 in a book by price
+    "flags": "<u1",  # LAST: the last event of a packet
+    "sequence": "<u8",  # of the source, 0 if it has none
+}
+DERIVED: Final = ("until", "since")  # of each event: see `envs.data.book`
+LAST: Final = 128
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -46,6 +65,9 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     bad_prices: int = 0  # zero, negative or not finite; or such a quantity
     rounded: int = 0  # prices off the instrument's tick
     crossed: int = 0  # bid above ask, or high below low, or open or close outside of them
+    one_sided: int = 0  # of books: times without a bid or without an ask, which make no row
+    orders_unknown: int = 0  # changes of an order that is not in the book, or adds of one that is
+    sequence_gaps: int = 0  # of books: where the source's count leaves numbers out
     gaps: int = 0
     longest_gaps: tuple[Gap, ...] = ()
 
@@ -62,17 +84,28 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
     quality: Quality
     source: str
-    bar: str = ""  # step and price of bars, as in 1-HOUR-ASK
+    bar: str = ""  # step and price of bars, as in 1-HOUR-ASK; of deltas, as in 50-EVENT-BOOK
     interval_ns: int = 0  # length of a bar
     version: int = 1
+    book: Literal["", "L2", "L3"] = ""  # by price or by order
+    levels: int = 0  # of a book's rows, a side
+    events: int = 0  # of deltas
 
 
 class Dataset(msgspec.Struct, frozen=True):
-    """A dataset that lies on disk, its columns mapped into memory."""
+    """A dataset that lies on disk, its columns mapped into memory.
+
+    Attributes:
+        path: its folder.
+        manifest: what it is.
+        columns: of its rows, see `FIELDS`.
+        events: of deltas: see `EVENTS` and `DERIVED`; empty otherwise.
+    """
 
     path: Path
     manifest: Manifest
     columns: Columns
+    events: Columns = {}
 
     @classmethod
     def open(cls, path: Path) -> "Dataset":
@@ -84,8 +117,9 @@ class Dataset(msgspec.Struct, frozen=True):
         file = path / "dataset.json"
         try:
             manifest = msgspec.json.decode(file.read_bytes(), type=Manifest)
-            fields = FIELDS[manifest.kind]
-            columns = {f: np.load(path / "columns" / f"{f}.npy", mmap_mode="r") for f in fields}
+            columns = _mapped(path / "columns", FIELDS[manifest.kind])
+            deltas = (*EVENTS, *DERIVED) if manifest.kind == "deltas" else ()
+            events = _mapped(path / "events", deltas)
         except FileNotFoundError as e:
             raise DataError(f"{path}: no dataset here, {e.filename} is missing") from e
         except (msgspec.MsgspecError, ValueError, EOFError, OSError) as e:
@@ -93,7 +127,10 @@ class Dataset(msgspec.Struct, frozen=True):
         lengths = {f: len(c) for f, c in columns.items() if len(c) != manifest.rows}
         if lengths:
             raise DataError(f"{path}: expected {manifest.rows} rows, found {lengths}")
-        return cls(path, manifest, columns)
+        lengths = {f: len(c) for f, c in events.items() if len(c) != manifest.events}
+        if lengths:
+            raise DataError(f"{path}: expected {manifest.events} events, found {lengths}")
+        return cls(path, manifest, columns, events)
 
     @classmethod
     def find(cls, folder: Path, name: str) -> "Dataset":
@@ -116,7 +153,7 @@ class Dataset(msgspec.Struct, frozen=True):
             DataError: they differ.
         """
         m = self.manifest
-        found = fingerprint(m.kind, m.instrument, m.bar, self.columns)
+        found = fingerprint(m.kind, m.instrument, m.bar, self.columns, self.events)
         if found != m.fingerprint:
             raise DataError(
                 f"{self.path}: fingerprint {m.fingerprint} expected, columns give {found}"
@@ -128,14 +165,26 @@ def names(folder: Path) -> list[str]:
     return sorted(p.parent.name for p in folder.glob("*/dataset.json"))
 
 
-def fingerprint(kind: str, instrument: Instrument, bar: str, columns: Columns) -> str:
-    """Return 32 hex digits over instrument, kind and all values of all rows."""
+def _mapped(folder: Path, fields: Iterable[str]) -> Columns:
+    return {field: np.load(folder / f"{field}.npy", mmap_mode="r") for field in fields}
+
+
+def fingerprint(
+    kind: str,
+    instrument: Instrument,
+    bar: str,
+    columns: Columns,
+    events: Columns | None = None,
+) -> str:
+    """Return 32 hex digits over instrument, kind and all values of all rows and events."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(msgspec.json.encode([kind, bar, instrument], order="deterministic"))
     for field in FIELDS[kind]:
         digest.update(
             np.ascontiguousarray(columns[field]).astype("<i8" if field == "ts_event" else "<f8")
         )
+    for field in EVENTS if events else ():
+        digest.update(np.ascontiguousarray((events or {})[field]).astype(EVENTS[field]))
     return digest.hexdigest()
 
 

@@ -125,7 +125,7 @@ class Replayer:
 
     def _publish(self, event: wire.Event, more: bool) -> None:
         match event:
-            case wire.Bar() | wire.Quote() | wire.Trade():
+            case wire.Bar() | wire.Quote() | wire.Trade() | wire.Depth():
                 topic = wire.topic_of(event)
                 self._publisher.publish(topic, event, more=more)
                 if topic == self._row_topic:

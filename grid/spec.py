@@ -24,16 +24,29 @@ class TargetRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     min_trade_qty: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
+class Book(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What rows of depth hold.
+
+    Attributes:
+        levels: a side.
+        tick: smallest step of a price.
+    """
+
+    levels: Annotated[int, msgspec.Meta(ge=1)]
+    tick: Qty
+
+
 class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Observation and action of an agent, complete enough to rebuild both.
 
-    A *row* is what features are computed on: one bar, one quote or one trade. A decision is due
-    every `every` rows, counted from the start of the run.
+    A *row* is what features are computed on: one bar, quote or trade, or the best levels of a book
+    at one time. A decision is due every `every` rows, counted from the start of the run.
 
     Attributes:
         instrument_id: as in `EUR/USD.SIM`.
         rows: what a row is.
-        bar: step and price of the bars, as in `1-HOUR-ASK`; empty for other rows.
+        bar: step and price of the bars, as in `1-HOUR-ASK`; of depth its step, as in
+            `100-MILLISECOND-BOOK`, empty if the rows are as they were given; empty for other rows.
         every: rows from one decision to the next.
         features: names with parameters, as in `log_return:5`, in the order of the matrix.
         window: feature rows in one observation.
@@ -42,10 +55,11 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         clip: bound of every number in an observation.
         capital: starting balance that account state is measured against, in account currency.
         target: the action rule.
+        book: of rows of depth.
     """
 
     instrument_id: str
-    rows: Literal["bar", "quote", "trade"]
+    rows: Literal["bar", "quote", "trade", "depth"]
     features: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -55,6 +69,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     window: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 16
     clip: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     capital: Annotated[float, msgspec.Meta(gt=0)] = 100_000.0
+    book: Book | None = None
 
     @property
     def bar_type(self) -> str:
@@ -64,5 +79,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def digest(self) -> str:
         """32 hex digits that change with any field."""
-        canonical = msgspec.json.encode(self, order="deterministic")
+        said = msgspec.to_builtins(self)
+        if self.book is None:
+            del said["book"]  # specs without one are older than it, and keep their digest
+        canonical = msgspec.json.encode(said)
         return hashlib.blake2b(canonical, digest_size=16).hexdigest()

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grid import wire
-from grid.dataset import FIELDS, Dataset
+from grid.dataset import FIELDS, LEVELS, Dataset
 from grid.errors import DataError
 from grid.venue import Venue, quotes_from_opens
 from grid.wire import Row
@@ -14,14 +14,14 @@ class Tape:
     """The rows `first` to `last` of a dataset, as events counted from 0.
 
     Bars come each after the quote of its open (see `grid.venue.quotes_from_opens`), two events a
-    row; quotes and trades come as they are.
+    row; quotes and trades come as they are, and so do rows of a book.
 
     Attributes:
         rows: rows of the run.
         per_row: events of each row.
 
     Args:
-        dataset: of bars, quotes or trades.
+        dataset: of whatever kind.
         venue: for latency and spread of the quotes that are made from bars.
         first: row of the dataset that the run begins with; rows before it are history.
         last: row after the last.
@@ -46,6 +46,7 @@ class Tape:
         self._kind = m.kind
         self._id = m.instrument.id
         self._bar = m.bar
+        self._levels = m.levels
         self._depth_qty = venue.depth_qty
         self._ts: NDArray[np.int64] = dataset.columns["ts_event"][first:last]
         if m.kind == "bars":
@@ -88,6 +89,10 @@ class Tape:
         return row * 2 + int(self._open_ts[row] <= ts_ns)  # later than the bar before it
 
     def _row(self, at: int, *, history: bool = False) -> Row:
+        if self._levels:
+            ts = self._columns["ts_event"][at].item()
+            bids, asks, bid_qtys, ask_qtys = (tuple(self._columns[f][at].tolist()) for f in LEVELS)
+            return wire.Depth(self._id, ts, bids, asks, bid_qtys, ask_qtys, history)
         ts, *values = (self._columns[f][at].item() for f in FIELDS[self._kind])
         if self._kind == "bars":
             o, h, lo, c, volume = values

@@ -20,6 +20,7 @@ _ROWS: Final[dict[str, type[Row]]] = {
     "bar": wire.Bar,
     "quote": wire.Quote,
     "trade": wire.Trade,
+    "depth": wire.Depth,
 }
 
 
@@ -132,7 +133,7 @@ class Transcript:
         if not self.missing:
             self.whole = len(self.events)
         match event:
-            case wire.Bar() | wire.Quote() | wire.Trade():
+            case wire.Bar() | wire.Quote() | wire.Trade() | wire.Depth():
                 self.market.append(event)
                 self.live += not event.history
             case wire.Decision():
@@ -208,8 +209,9 @@ def _run(events: list[tuple[int, wire.Event, int]]) -> Transcript | None:
 
 
 def columns_of(rows: list[Row]) -> Columns:
-    """Return bars, quotes or trades, in order, as a dataset's columns."""
-    kind = f"{rows[0].__struct_config__.tag}s" if rows else "quotes"
+    """Return rows of one kind, in order, as a dataset's columns."""
+    tag = str(rows[0].__struct_config__.tag) if rows else "quote"
+    kind = tag if tag in FIELDS else f"{tag}s"
     columns: Columns = {"ts_event": np.array([row.ts_event_ns for row in rows], dtype=np.int64)}
     for name in FIELDS[kind][1:]:
         columns[name] = np.array([getattr(row, name) for row in rows], dtype=np.float64)

@@ -1,6 +1,7 @@
 """The venue as it is simulated: what trading costs, in the env and in paper trading alike."""
 
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, Final, Literal
 
 import msgspec
 import numpy as np
@@ -13,6 +14,7 @@ type Ints = NDArray[np.int64]
 
 NS_PER_MS = 1_000_000
 DEEP_QTY = 1e9  # size of the quotes that are made from bars: an order fills whole at the touch
+_MOST_SKEWED: Final = 14.0  # beyond 14.97, exp(z^2 / 2), no lognormal has such a 99th percentile
 NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -23,6 +25,13 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     Attributes:
         latency_ms: from a decision to the order's arrival; an order fills on the first quote that
             the venue shows after it, so even 0 means the next quote and never the one just seen.
+            The mean, where it is drawn.
+        latency_p99_ms: 99th percentile of a lognormal latency, drawn for each order; 0 for the same
+            latency for all.
+        latency_from: a session, by id or folder, whose own times from a decision to the arrival of
+            its action are drawn from, in place of the two above.
+        latency_quantiles_ms: those times as quantiles at equal steps from 0 to 1; filled in from
+            the session, so that a run can be repeated without it.
         taker_fee_bps: fee of an order that takes liquidity, of notional.
         maker_fee_bps: fee of an order that gives liquidity, of notional.
         half_spread_bps: half of the spread of the quotes that are made from bars or trades, of
@@ -37,10 +46,16 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         queue_position: whether a limit waits behind the size that stands at its price; needs
             trades.
         liquidity_consumption: whether size that was filled is gone until the quote changes.
-        fill_seed: of the draws of a live run or a replay; the env draws one for each episode.
+        book: what orders meet where a book is known by its events: every one of them, or its rows
+            alone, as on a grid.
+        fill_seed: of the draws of a live run or a replay, fills and latencies; the env draws one
+            for each episode.
     """
 
     latency_ms: NonNegative = 250.0
+    latency_p99_ms: NonNegative = 0.0
+    latency_from: str = ""
+    latency_quantiles_ms: tuple[NonNegative, ...] = ()
     taker_fee_bps: NonNegative = 0.5
     maker_fee_bps: NonNegative = 0.5
     half_spread_bps: NonNegative = 0.5
@@ -53,15 +68,45 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     queue_position: bool = False
     liquidity_consumption: bool = False
     fill_seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    book: Literal["events", "rows"] = "events"
+
+    def __post_init__(self) -> None:
+        """Refuse latencies that no distribution has."""
+        p99, mean, known = self.latency_p99_ms, self.latency_ms, self.latency_quantiles_ms
+        if p99 and not mean < p99 <= _MOST_SKEWED * mean:
+            raise ValueError(
+                f"latency_p99_ms: expected 0, or more than a latency_ms of {mean:g} and at most "
+                f"{_MOST_SKEWED:g} times it, found {p99:g}"
+            )
+        if p99 and (self.latency_from or known):
+            raise ValueError("latency_p99_ms: expected 0 beside a measured latency")
+        if known and (len(known) < 2 or any(b < a for a, b in pairwise(known))):
+            raise ValueError("latency_quantiles_ms: expected two or more that do not fall")
 
     @property
     def draws(self) -> bool:
-        """Whether fills depend on chance."""
-        return self.slippage_prob > 0.0 or self.limit_fill_prob < 1.0
+        """Whether fills or latencies depend on chance."""
+        return self.slippage_prob > 0.0 or self.limit_fill_prob < 1.0 or self.latency_varies
+
+    @property
+    def latency_varies(self) -> bool:
+        """Whether each order has a latency of its own."""
+        return bool(self.latency_p99_ms or self.latency_from or self.latency_quantiles_ms)
+
+    @property
+    def latency_text(self) -> str:
+        """The latency, for people."""
+        if self.latency_from:
+            return f"the latencies of session {self.latency_from}"
+        if self.latency_quantiles_ms:
+            return f"measured latencies of up to {self.latency_quantiles_ms[-1]:g} ms"
+        if self.latency_p99_ms:
+            return f"{self.latency_ms:g} ms on average, 99 % within {self.latency_p99_ms:g} ms"
+        return f"{self.latency_ms:g} ms"
 
     @property
     def latency_ns(self) -> int:
-        """Latency in nanoseconds, at least 1: no order meets a quote that was there before it."""
+        """Fixed latency in ns, at least 1: no order meets a quote that was there before it."""
         return max(1, round(self.latency_ms * NS_PER_MS))
 
 

@@ -63,7 +63,19 @@ class Trade(Message, frozen=True, tag="trade"):
     history: bool = False
 
 
-type Row = Bar | Quote | Trade
+class Depth(Message, frozen=True, tag="depth"):
+    """Topic `md.<instrument_id>.depth`: the best levels of a book, best first, as many each."""
+
+    instrument_id: str
+    ts_event_ns: int
+    bid_pxs: tuple[float, ...]  # a level that the book has not repeats the one before, with qty 0
+    ask_pxs: tuple[float, ...]
+    bid_qtys: tuple[float, ...]
+    ask_qtys: tuple[float, ...]
+    history: bool = False
+
+
+type Row = Bar | Quote | Trade | Depth
 
 
 def topic_of(row: Row) -> str:
@@ -272,6 +284,7 @@ type Event = (
     Bar
     | Quote
     | Trade
+    | Depth
     | Decision
     | Outcome
     | OrderUpdate
@@ -661,10 +674,10 @@ def events_in(frame: bytes) -> int:
 
 
 def split_batch(frame: bytes) -> list[bytes]:
-    """Return the frames that a frame carries: itself, unless it is a batch.
+    """Return the frames that a batch carries.
 
     Raises:
-        ProtocolError: it is a batch, and damaged.
+        ProtocolError: it is damaged.
     """
     at = frame.find(0) + 1
     head = frame[:at]

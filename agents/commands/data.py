@@ -5,16 +5,21 @@ from pathlib import Path
 from agents.commands.line import NAME, REPLACE, SEED, Progress, command, show
 from grid.cli import Args, flag, option, pairs, whole
 
+KINDS = ("bars", "quotes", "trades", "depth", "deltas")
+
 
 @command(
     "data import",
-    "a CSV or Parquet file becomes a dataset",
+    "a CSV, Parquet or DBN file becomes a dataset",
     "eurusd.csv --instrument configs/instruments/eurusd.toml --bar 1-HOUR-ASK --timestamp open",
-    option("file", "CSV or Parquet, with a header; CSV may be compressed", type=Path),
+    option("file", "CSV or Parquet with a header, maybe compressed, or DBN", type=Path),
     option("--instrument", "TOML file, what is traded", type=Path, required=True),
     option("--name", "of the dataset (default: the file's name)"),
-    option("--kind", "what a row is", choices=("bars", "quotes", "trades"), default="bars"),
+    option("--kind", "what a row is", choices=KINDS, default="bars"),
     option("--bar", "step and price, as in 1-HOUR-ASK (default: from the rows, and told)"),
+    option("--book", "deltas: by price or by order (default: found out)", choices=("L2", "L3")),
+    option("--every", "deltas: a row each 50 events or each 100ms, 1s, 5m (default: 100ms)"),
+    option("--levels", "of a book's row, a side (default: all, up to 10)", type=whole),
     option("--timestamp", "the end of a bar it marks", choices=("open", "close"), default="close"),
     option("--time-format", "as for strptime (default: ISO or epoch, found out)"),
     option("--columns", "columns not found by themselves", type=pairs, metavar="FIELD=NAME,..."),
@@ -36,11 +41,14 @@ def _data_import(args: Args) -> None:
             timestamp=args.timestamp,
             time_format=args.time_format,
             columns=args.columns,
+            book=args.book,
+            every=args.every,
+            levels=args.levels,
             repair=args.repair,
             replace=args.replace,
             progress=progress,
         )
-    if manifest.bar and args.bar is None:
+    if manifest.kind == "bars" and args.bar is None:
         print(f"bars of {manifest.bar}, inferred from the rows; --bar says otherwise\n")
     show(args.home, manifest.name)
 
@@ -74,19 +82,25 @@ def _data_demo(args: Args) -> None:
 
 @command(
     "data synthetic",
-    "a market with a known best policy, or a random walk",
+    "a market with a known best policy, a random walk, or an order book made by chance",
     "signal --name planted --rows 120000",
-    option("kind", "what it holds", choices=("signal", "walk")),
+    option("kind", "what it holds", choices=("signal", "walk", "depth", "L2", "L3")),
     NAME,
-    option("--rows", "bars", type=whole, default=120_000),
+    option("--rows", "bars, or events of a book", type=whole, default=120_000),
+    option("--every", "books: a row each 50 events or each 100ms, 1s, 5m", default="100ms"),
     SEED,
     REPLACE,
 )
 def _data_synthetic(args: Args) -> None:
-    from envs.synthetic import write_synthetic
+    size = {"n": args.rows, "seed": args.seed, "replace": args.replace}
+    if args.kind in ("signal", "walk"):
+        from envs.synthetic import write_synthetic
 
-    size = {"n": args.rows, "seed": args.seed}
-    write_synthetic(args.kind, args.name, args.home, **size, replace=args.replace)
+        write_synthetic(args.kind, args.name, args.home, **size)
+    else:
+        from envs.synthetic_book import write_book
+
+        write_book(args.kind, args.name, args.home, every=args.every, **size)
     show(args.home, args.name)
 
 

@@ -10,6 +10,7 @@ from nautilus_trader.persistence import ParquetDataCatalog
 
 from grid.dataset import Columns, Kind
 from grid.instrument import Instrument
+from grid.node.books import engine_deltas
 from grid.node.instruments import bar_type, to_engine
 from grid.venue import Ints
 
@@ -39,7 +40,7 @@ def write_catalog(
         instrument: what is traded.
         kind: what the rows are.
         bar: step and price of bars, as in `1-HOUR-ASK`.
-        columns: as in `grid.dataset.FIELDS`, sorted by time.
+        columns: as in `grid.dataset.FIELDS`, of deltas as in `EVENTS`, sorted by time.
         progress: called after each chunk.
     """
     folder.mkdir()
@@ -47,15 +48,32 @@ def write_catalog(
     catalog.write_instruments([to_engine(instrument)])
     rows = len(columns["ts_event"])
     for lo, hi in chunks(columns["ts_event"], CHUNK_ROWS):
-        chunk = {field: values[lo:hi].tolist() for field, values in columns.items()}
-        if kind == "bars":
-            catalog.write_bars(list(_bars(instrument, bar, chunk)))
-        elif kind == "quotes":
-            catalog.write_quote_ticks(list(_quotes(instrument, chunk)))
+        if kind == "deltas":
+            catalog.write_order_book_deltas(engine_deltas(instrument, columns, lo, hi))
+        elif kind == "depth":
+            catalog.write_order_book_depths(list(_depths(instrument, columns, lo, hi)))
         else:
-            catalog.write_trade_ticks(list(_trades(instrument, chunk, lo)))
+            _write_plain(catalog, instrument, kind, bar, columns, lo, hi)
         if progress:
             progress(hi, rows)
+
+
+def _write_plain(
+    catalog: ParquetDataCatalog,
+    instrument: Instrument,
+    kind: Kind,
+    bar: str,
+    columns: Columns,
+    lo: int,
+    hi: int,
+) -> None:
+    chunk = {field: values[lo:hi].tolist() for field, values in columns.items()}
+    if kind == "bars":
+        catalog.write_bars(list(_bars(instrument, bar, chunk)))
+    elif kind == "quotes":
+        catalog.write_quote_ticks(list(_quotes(instrument, chunk)))
+    else:
+        catalog.write_trade_ticks(list(_trades(instrument, chunk, lo)))
 
 
 def chunks(ts_ns: Ints, size: int) -> Iterator[tuple[int, int]]:
@@ -95,6 +113,31 @@ def _quotes(instrument: Instrument, chunk: _Lists) -> Iterator[model.QuoteTick]:
         yield model.QuoteTick(
             iid, price(bid, p), price(ask, p), size(bid_qty, s), size(ask_qty, s), ts, ts
         )
+
+
+def _depths(
+    instrument: Instrument, columns: Columns, lo: int, hi: int
+) -> Iterator[model.OrderBookDepth]:
+    iid = model.InstrumentId.from_str(instrument.id)
+    p, s = instrument.price_precision, instrument.size_precision
+    for row in range(lo, hi):
+        sides = []
+        for side, name in ((model.OrderSide.BUY, "bid"), (model.OrderSide.SELL, "ask")):
+            levels = zip(
+                columns[f"{name}_pxs"][row].tolist(),
+                columns[f"{name}_qtys"][row].tolist(),
+                strict=True,
+            )
+            sides.append(
+                [
+                    model.BookOrder(side, model.Price(px, p), model.Quantity(qty, s), 0)
+                    for px, qty in levels
+                    if qty > 0
+                ]
+            )
+        bids, asks = sides
+        ts = int(columns["ts_event"][row])
+        yield model.OrderBookDepth(iid, bids, asks, [1] * len(bids), [1] * len(asks), 0, 0, ts, ts)
 
 
 def _trades(instrument: Instrument, chunk: _Lists, first: int) -> Iterator[model.TradeTick]:

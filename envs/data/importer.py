@@ -2,16 +2,28 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Final
 
 from envs.data import bar as bars
+from envs.data.book import Book
 from envs.data.catalog import Progress
 from envs.data.names import Mark
 from envs.data.read import DEFAULT_QUOTE_QTY, read
+from envs.data.read_deltas import EVERY, read_deltas
+from envs.data.read_depth import MAX_LEVELS, read_depth
 from envs.data.write import check_name, write
 from grid.dataset import Kind, Manifest
+from grid.errors import DataError
 from grid.home import Home
 from grid.instrument import Instrument
 from grid.node.instruments import bar_type, to_engine
+
+_OPTIONS: Final[dict[str, tuple[Kind, ...]]] = {
+    "bar": ("bars",),
+    "book": ("deltas",),
+    "every": ("deltas",),
+    "levels": ("depth", "deltas"),
+}
 
 
 def import_file(
@@ -25,6 +37,9 @@ def import_file(
     timestamp: Mark = "close",
     time_format: str | None = None,
     columns: Mapping[str, str] | None = None,
+    book: Book | None = None,
+    every: str | None = None,
+    levels: int | None = None,
     repair: bool = False,
     replace: bool = False,
     progress: Progress | None = None,
@@ -32,7 +47,7 @@ def import_file(
     """Read `source`, check it, and write it as dataset `name`; nothing is left of a failed import.
 
     Args:
-        source: a CSV or Parquet file.
+        source: a CSV or Parquet file, or one in DBN.
         instrument: what is traded.
         name: of the new dataset.
         home: where datasets lie.
@@ -41,6 +56,9 @@ def import_file(
         timestamp: the end of a bar that its timestamp marks.
         time_format: as for strptime.
         columns: names of columns by field.
+        book: see `envs.data.read_deltas.read_deltas`, as for the next two.
+        every: how often deltas make a row.
+        levels: of a book's rows, a side.
         repair: drop, sort and round what is wrong, and count it.
         replace: whether a dataset of that name may be there already.
         progress: called as `progress(rows_written, rows_in_all)`.
@@ -54,17 +72,24 @@ def import_file(
     if bar is not None:
         bars.interval_ns(bar)
         bar_type(instrument.id, bar)
-    rows = read(
-        source,
-        instrument,
-        kind=kind,
-        bar=bar,
-        timestamp=timestamp,
-        time_format=time_format,
-        columns=columns,
-        repair=repair,
-    )
+    _check_options(kind, {"bar": bar, "book": book, "every": every, "levels": levels})
+    common: dict[str, Any] = {"time_format": time_format, "columns": columns, "repair": repair}
+    if kind == "deltas":
+        rows = read_deltas(
+            source,
+            instrument,
+            book=book,
+            every=every or EVERY,
+            levels=levels or MAX_LEVELS,
+            **common,
+        )
+    elif kind == "depth":
+        rows = read_depth(source, instrument, levels=levels, **common)
+    else:
+        rows = read(source, instrument, kind=kind, bar=bar, timestamp=timestamp, **common)
     said = str(source)
+    if rows.note:
+        said += f" ({rows.note})"
     if rows.absent:
         default = f"{DEFAULT_QUOTE_QTY:,.0f}" if kind == "quotes" else "0"
         said += f" (has no {', '.join(rows.absent)}: set to {default})"
@@ -78,3 +103,10 @@ def import_file(
         replace=replace,
         progress=progress,
     )
+
+
+def _check_options(kind: Kind, given: Mapping[str, object]) -> None:
+    for option, value in given.items():
+        if value is not None and kind not in _OPTIONS[option]:
+            kinds = " and ".join(_OPTIONS[option])
+            raise DataError(f"{option} {value}: of use with {kinds} only, found {kind}")

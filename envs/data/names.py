@@ -36,8 +36,24 @@ _ALIASES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "qty": ("qty", "quantity", "size", "volume", "amount"),
         "side": ("side", "aggressor_side", "aggressor", "taker_side", "is_buyer_maker"),
     },
+    "depth": {},  # see `levels`
+    "deltas": {
+        "action": ("action", "type", "update_type"),
+        "side": ("side",),
+        "price": ("price", "px"),
+        "qty": ("qty", "quantity", "size", "amount", "volume"),
+        "order_id": ("order_id", "oid"),
+        "flags": ("flags",),
+        "sequence": ("sequence", "seq", "sequence_number"),
+    },
 }
-_OPTIONAL: Final = frozenset({"volume", "bid_qty", "ask_qty", "side"})
+_OPTIONAL: Final = frozenset(
+    {"volume", "bid_qty", "ask_qty", "side", "order_id", "flags", "sequence"}
+)
+_LEVEL: Final = re.compile(
+    r"(?P<side>bid|ask)s?_(?:(?P<before>\d+)_)?"
+    r"(?:(?P<px>px|price)|qty|size|sz|amount|volume|quantity)(?:_(?P<after>\d+))?"
+)
 
 
 def match(
@@ -77,6 +93,33 @@ def match(
             "name the columns, as in --columns timestamp=Date,close=Last"
         )
     return chosen
+
+
+def levels(found: Sequence[str], where: Path) -> dict[str, list[int]]:
+    """Return the columns of prices and quantities of each side of a book, best level first.
+
+    Names are such as `bid_px_0`, `ask_qty_9` or `bids[0].price`, counted from 0 or 1.
+
+    Raises:
+        DataError: there are none, or they do not make whole levels.
+    """
+    columns: dict[str, dict[int, int]] = {
+        f: {} for f in ("bid_pxs", "ask_pxs", "bid_qtys", "ask_qtys")
+    }
+    for at, name in enumerate(found):
+        match = _LEVEL.fullmatch(_plain(name))
+        number = (match["before"] or match["after"]) if match else None
+        if match and number:
+            columns[f"{match['side']}_{'pxs' if match['px'] else 'qtys'}"][int(number)] = at
+    numbers = sorted(columns["bid_pxs"])
+    same = all(sorted(at) == numbers for at in columns.values())
+    if not numbers or not same or numbers != list(range(numbers[0], numbers[-1] + 1)):
+        said = ", ".join(f"{len(at)} of {field}" for field, at in columns.items())
+        raise DataError(
+            f"{where}: expected bid_px_0, bid_qty_0, ask_px_0, ask_qty_0 and so on, as many of "
+            f"each, found {said}"
+        )
+    return {field: [at[i] for i in numbers] for field, at in columns.items()}
 
 
 def _plain(name: str) -> str:

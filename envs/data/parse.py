@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 
 from envs.data.table import Column
 from grid.errors import DataError
@@ -24,6 +25,14 @@ _SIDES: Final = {
     -1.0: ("-1", "sell", "seller", "s", "a", "ask"),
     0.0: ("0", "", "n", "none", "null", "unknown", "no_aggressor", "no aggressor"),
 }
+_ACTIONS: Final = {
+    0: ("t", "f", "n", "trade", "fill", "none"),
+    1: ("1", "a", "add"),
+    2: ("2", "m", "u", "update", "modify", "change"),
+    3: ("3", "d", "c", "delete", "cancel", "remove"),
+    4: ("4", "r", "clear", "reset"),
+}
+_FIXED: Final = {16: 1e16, 8: 1e9}  # bytes of a number in files of the engine's 1.x, and its unit
 _BUYER_IS_MAKER: Final = {1.0: ("false", "0"), -1.0: ("true", "1"), 0.0: ("", "none", "null")}
 
 
@@ -42,6 +51,8 @@ def numbers(column: Column, name: str) -> Floats:
         return _floats(parsed)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return _floats(pc.cast(column, pa.float64(), safe=False))
+    if pa.types.is_fixed_size_binary(kind) and kind.byte_width in _FIXED:
+        return _fixed(column, kind.byte_width)
     raise DataError(f"column {name!r}: expected numbers, found {kind}")
 
 
@@ -85,10 +96,54 @@ def sides(column: Column, name: str) -> Floats:
     return np.array([*known, 0.0])[codes]
 
 
+def book_sides(column: Column, name: str) -> Floats:
+    """Return float64 [n]: 1 for the bid, -1 for the ask, 0 for neither, else NaN.
+
+    As numbers they are those of the engine: 1, 2 and 0.
+    """
+    if pa.types.is_integer(column.type) and pa.types.is_unsigned_integer(column.type):
+        codes = np.asarray(pc.fill_null(column, 255), np.int64)
+        return np.array([0.0, 1.0, -1.0, np.nan])[np.minimum(codes, 3)]
+    return sides(column, "side")
+
+
+def actions(column: Column, name: str) -> Floats:
+    """Return float64 [n]: 1 add, 2 update, 3 delete, 4 clear, 0 for what leaves the book be."""
+    meaning = {word: float(code) for code, known in _ACTIONS.items() for word in known}
+    encoded = pc.dictionary_encode(pc.cast(column, pa.string())).combine_chunks()
+    known = [meaning.get((word or "").strip().casefold(), np.nan) for word in _words(encoded)]
+    codes = np.asarray(encoded.indices.fill_null(len(known)), np.int64)
+    return np.array([*known, np.nan])[codes]
+
+
+def whole_numbers(column: Column, name: str) -> NDArray[np.uint64]:
+    """Return uint64 [n], 0 where nothing stands.
+
+    Raises:
+        DataError: there is something else than whole numbers from 0.
+    """
+    try:
+        text = pc.cast(column, pa.string()) if _is_text(column.type) else column
+        if _is_text(text.type):
+            text = pc.if_else(pc.equal(text, ""), "0", text)
+        return np.asarray(pc.fill_null(pc.cast(text, pa.uint64()), 0), np.uint64)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
+        raise DataError(f"column {name!r}: expected whole numbers from 0: {e}") from e
+
+
 def join(date: Column, time: Column) -> Column:
     """Return dates and times of day as one column."""
     parts = (pc.cast(part, pa.string()) for part in (date, time))
     return pc.binary_join_element_wise(*parts, " ")
+
+
+def _fixed(column: Column, width: int) -> Floats:
+    """Whole numbers of 8 or 16 bytes, little-endian, as the engine's 1.x wrote prices."""
+    raw = b"".join(column.to_pylist())
+    if width == 8:
+        return np.asarray(np.frombuffer(raw, "<i8") / _FIXED[width], np.float64)
+    low, high = np.frombuffer(raw, "<u8")[::2], np.frombuffer(raw, "<i8")[1::2]
+    return np.asarray((high * 2.0**64 + low) / _FIXED[width], np.float64)
 
 
 def _words(encoded: pa.DictionaryArray) -> list[str | None]:

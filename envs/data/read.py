@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -35,6 +35,9 @@ class Rows:
         bar: step and price of bars; empty for quotes and trades.
         interval_ns: length of a bar; 0 for quotes and trades.
         absent: fields that the file has not and that hold a default.
+        book: by price or by order; empty but for books.
+        events: of deltas: as in `grid.dataset.EVENTS` and `DERIVED`.
+        note: what else a person should know of where the rows come from.
     """
 
     columns: Columns
@@ -42,6 +45,9 @@ class Rows:
     bar: str = ""
     interval_ns: int = 0
     absent: tuple[str, ...] = ()
+    book: Literal["", "L2", "L3"] = ""
+    events: Columns | None = None
+    note: str = ""
 
 
 def read(
@@ -92,10 +98,10 @@ def read(
         kept, counts = _repaired(table, gridded, kind, flaws, off_tick)
     else:
         order = check.flaws_of_order(gridded, kind, partial(_same_rows, table))
-        _refuse(table, chosen, [*flaws, *off_tick, *order])
+        refuse(table, chosen, [*flaws, *off_tick, *order])
     read_rows = table.rows + len(table.misshapen)
     if not len(kept["ts_event"]):
-        raise DataError(f"{source}: no row of {read_rows} is fit for use: {_said(counts)}")
+        raise DataError(f"{source}: no row of {read_rows} is fit for use: {said(counts)}")
     length_ns, name = (
         _bars(source, kept["ts_event"], instrument, bar) if kind == "bars" else (0, "")
     )
@@ -143,7 +149,8 @@ def _parsed(
     return result
 
 
-def _refuse(table: Table, chosen: Mapping[str, tuple[int, ...]], flaws: list[Flaw]) -> None:
+def refuse(table: Table, chosen: Mapping[str, tuple[int, ...]], flaws: list[Flaw]) -> None:
+    """Raise `DataError` with place and content of the first row that has a flaw, if any has."""
     found = check.first(flaws)
     for line in table.misshapen[:1]:
         if found is None or line.number < table.number(found[0]):
@@ -154,7 +161,7 @@ def _refuse(table: Table, chosen: Mapping[str, tuple[int, ...]], flaws: list[Fla
     if found is None:
         return
     row, flaw = found
-    cells = [(f, " ".join(table.text(i, row) for i in chosen[f])) for f in flaw.fields]
+    cells = [(f, " ".join(table.text(i, row) for i in chosen.get(f, ()))) for f in flaw.fields]
     shown = cells[0][1] if len(cells) == 1 else ", ".join(f"{f} {text}" for f, text in cells)
     raise DataError(f"{table.place(row)}: {flaw.about}: expected {flaw.expected}, found {shown}")
 
@@ -175,7 +182,8 @@ def _repaired(
     return check.take(kept, ~repeat), counts
 
 
-def _said(counts: Mapping[str, int]) -> str:
+def said(counts: Mapping[str, int]) -> str:
+    """Return what was found, in words."""
     return ", ".join(f"{n} {flaw}" for flaw, n in counts.items() if n)
 
 

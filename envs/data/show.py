@@ -6,16 +6,20 @@ from typing import Final
 import numpy as np
 
 from envs.data.check import GAP_INTERVALS, TICK_GAP_NS
-from grid.dataset import FIELDS, Dataset, Manifest, Quality, names, to_iso
+from grid.dataset import FIELDS, Columns, Dataset, Manifest, Quality, names, to_iso
 from grid.errors import DataError
 from grid.home import Home
 
 FIRST_ROWS: Final = 3
+SHOWN_LEVELS: Final = 2
 
 _REPAIRS: Final = {
     "unreadable": "dropped, unreadable",
     "bad_prices": "dropped, price or quantity not possible",
     "crossed": "dropped, crossed",
+    "one_sided": "dropped, without bid or ask",
+    "orders_unknown": "dropped, of an order that is not there or is there already",
+    "sequence_gaps": "times the source's count left numbers out",
     "duplicates": "dropped, twice there",
     "out_of_order": "sorted, out of order",
     "rounded": "rounded to the tick",
@@ -46,6 +50,10 @@ def describe(dataset: Dataset, *, verify: bool = False) -> str:
         ("read", f"{m.quality.rows_read:,} rows; {_repairs(m.quality)}"),
         ("gaps", _gaps(m)),
     ]
+    if m.book:
+        way = {"L2": "by price", "L3": "by order"}[m.book]
+        events = f", of {m.events:,} events" if m.events else ""
+        facts.insert(4, ("book", f"{m.book}, {way}, rows of {m.levels} levels{events}"))
     if m.interval_ns:
         facts.insert(6, ("interval", _duration(m.interval_ns / 1e9)))
     lines = [f"{name:<12} {text}" for name, text in facts]
@@ -98,18 +106,34 @@ def _duration(seconds: float) -> str:
 
 
 def _head(dataset: Dataset) -> list[str]:
-    fields = FIELDS[dataset.manifest.kind]
+    columns = _shown(dataset)
+    rows: list[tuple[str, ...]] = [tuple(columns)]
     instrument = dataset.manifest.instrument
-    rows: list[tuple[str, ...]] = [fields]
     for i in range(min(FIRST_ROWS, dataset.manifest.rows)):
-        cells = [str(np.datetime64(int(dataset.columns["ts_event"][i]), "ns"))]
-        for field in fields[1:]:
-            value = float(dataset.columns[field][i])
-            exact = field.endswith("qty") or field in ("volume", "side")
+        cells = []
+        for field, values in columns.items():
+            if field == "ts_event":
+                cells.append(str(np.datetime64(int(values[i]), "ns")))
+                continue
+            exact = "qty" in field or field in ("volume", "side")
             decimals = instrument.size_precision if exact else instrument.price_precision
-            cells.append(f"{value:.{0 if field == 'side' else decimals}f}")
+            whole = field in ("side", "event")
+            cells.append(f"{float(values[i]):.{0 if whole else decimals}f}")
         rows.append(tuple(cells))
-    return _aligned(rows, right=set(range(1, len(fields))))
+    return _aligned(rows, right=set(range(1, len(columns))))
+
+
+def _shown(dataset: Dataset) -> Columns:
+    """The columns that a person sees: of a book the best two levels."""
+    found: Columns = {}
+    for field in FIELDS[dataset.manifest.kind]:
+        values = dataset.columns[field]
+        if values.ndim == 1:
+            found[field] = values
+            continue
+        for level in range(min(SHOWN_LEVELS, values.shape[1])):
+            found[f"{field[:-1]}_{level}"] = values[:, level]
+    return found
 
 
 def _aligned(rows: Sequence[Sequence[str]], right: set[int]) -> list[str]:

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ import numpy as np
 
 from envs.data.catalog import Progress, write_catalog
 from envs.data.read import Rows
-from grid.dataset import FIELDS, Kind, Manifest, fingerprint
+from grid.dataset import DERIVED, EVENTS, FIELDS, Columns, Kind, Manifest, fingerprint
 from grid.errors import ArgonautError, DataError
 from grid.instrument import Instrument
 
@@ -65,11 +65,14 @@ def write(
         rows=len(ts),
         start_ns=int(ts[0]),
         end_ns=int(ts[-1]),
-        fingerprint=fingerprint(kind, instrument, rows.bar, rows.columns),
+        fingerprint=fingerprint(kind, instrument, rows.bar, rows.columns, rows.events),
         quality=rows.quality,
         source=source,
         bar=rows.bar,
         interval_ns=rows.interval_ns,
+        book=rows.book,
+        levels=rows.columns["bid_pxs"].shape[1] if rows.book else 0,
+        events=len(rows.events["ts_event"]) if rows.events else 0,
     )
     try:
         with _scratch(datasets) as scratch:
@@ -83,13 +86,20 @@ def write(
 def _build(new: Path, manifest: Manifest, rows: Rows, progress: Progress | None) -> None:
     m = manifest
     new.mkdir()
-    write_catalog(new / "catalog", m.instrument, m.kind, m.bar, rows.columns, progress)
-    (new / "columns").mkdir()
-    for field in FIELDS[m.kind]:
-        np.save(new / "columns" / f"{field}.npy", np.ascontiguousarray(rows.columns[field]))
+    data = rows.events or rows.columns
+    write_catalog(new / "catalog", m.instrument, m.kind, m.bar, data, progress)
+    _save(new / "columns", rows.columns, FIELDS[m.kind])
+    if rows.events:
+        _save(new / "events", rows.events, (*EVENTS, *DERIVED))
     text = msgspec.json.format(msgspec.json.encode(m), indent=2)
     (new / "dataset.json").write_bytes(text + b"\n")
     _sync(new)
+
+
+def _save(folder: Path, columns: Columns, fields: Sequence[str]) -> None:
+    folder.mkdir()
+    for field in fields:
+        np.save(folder / f"{field}.npy", np.ascontiguousarray(columns[field]))
 
 
 def check_name(name: str, datasets: Path, replace: bool) -> None:

@@ -36,6 +36,7 @@ class Declared:
         needs: columns that it reads.
         lookback: rows that one value needs, from the parameters.
         kernel: columns and parameters to values.
+        levels: levels of a book that it reads, from the parameters.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Declared:
     needs: tuple[str, ...]
     lookback: Callable[..., int]
     kernel: Kernel
+    levels: Callable[..., int]
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -68,6 +70,11 @@ class Feature:
         """Rows that one value needs."""
         return self.declared.lookback(*self.params)
 
+    @property
+    def levels(self) -> int:
+        """Levels of a book that it reads; 0 if none."""
+        return self.declared.levels(*self.params)
+
     def __call__(self, rows: Rows) -> Floats:
         """Return the values of m rows: float64 [m - lookback + 1]."""
         return self.declared.kernel(rows, *self.params)
@@ -76,8 +83,15 @@ class Feature:
 REGISTRY: Final[dict[str, Declared]] = {}
 
 
+def _none(*params: int) -> int:
+    return 0
+
+
 def feature(
-    unit: str, needs: tuple[str, ...], lookback: Callable[..., int]
+    unit: str,
+    needs: tuple[str, ...],
+    lookback: Callable[..., int],
+    levels: Callable[..., int] = _none,
 ) -> Callable[[Kernel], Kernel]:
     """Declare a kernel: shipped ones by their name, others as `module:name`."""
 
@@ -85,7 +99,7 @@ def feature(
         module, name = kernel.__module__, kernel.__name__
         if not module.startswith(_SHIPPED):
             name = f"{module}:{name}"
-        REGISTRY[name] = Declared(name, unit, needs, lookback, kernel)
+        REGISTRY[name] = Declared(name, unit, needs, lookback, kernel, levels)
         return kernel
 
     return declare

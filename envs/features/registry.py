@@ -1,14 +1,17 @@
 """Finds a feature by its text: a shipped one, or one's own by its dotted path."""
 
 import importlib
+from collections.abc import Sequence
 from typing import Final
 
-from envs.features import bar, clock, price, quote, trade, volume
+from envs.features import bar, book, clock, price, quote, trade, volume
 from envs.features.kernel import REGISTRY, Declared, Feature
 from grid.errors import ConfigError
 
 # each declares its kernels as it is imported
-SHIPPED: Final = (price, bar, volume, quote, trade, clock)
+SHIPPED: Final = (price, bar, volume, quote, book, trade, clock)
+LEVELS: Final = "levels"  # stands for these, of each level
+EACH_LEVEL: Final = ("bid_ticks", "ask_ticks", "bid_size", "ask_size")
 
 
 def parse(text: str) -> Feature:
@@ -41,6 +44,18 @@ def parse(text: str) -> Feature:
     if not usable:
         raise ConfigError(f"feature {text!r}: parameters must be whole numbers from 1")
     return found
+
+
+def expand(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the features with `levels:k` spelled out: price and size of the best k levels."""
+    found: list[str] = []
+    for text in texts:
+        name, _, count = text.partition(":")
+        if name == LEVELS and count.isdecimal():
+            found += (f"{each}:{i}" for i in range(1, int(count) + 1) for each in EACH_LEVEL)
+        else:
+            found.append(text)
+    return tuple(found)
 
 
 def shipped() -> list[Declared]:

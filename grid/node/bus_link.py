@@ -11,17 +11,18 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import msgspec
-from nautilus_trader.model import Bar, QuoteTick
+from nautilus_trader.model import Bar, OrderBookDeltas, QuoteTick
 
 from grid import wire
 from grid.bus import Publisher, Responder
 from grid.history import History
 from grid.instrument import Instrument
+from grid.node.books import wire_depth
 from grid.node.convert import SIDES, wire_bar, wire_quote
 from grid.node.gate import Gate
 from grid.node.guard import Guard
 from grid.node.ledger import Ledger
-from grid.node.routes import Route
+from grid.node.routes import Route, Shown
 from grid.node.strategy import AgentStrategy
 from grid.spec import Spec
 
@@ -97,7 +98,7 @@ class BusLink:
         self.market_ns = 0  # ts_event of the last market event
         self._decision_ns = 0
         self._asked_ns = 0  # when what is ordered now was asked for
-        self._unshown: wire.Bar | wire.Quote | None = None
+        self._unshown: Shown | None = None
         self._mark_px = 0.0
         self._target = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -140,7 +141,7 @@ class BusLink:
         if wire.topic_of(row) == self._row_topic:
             self._recent.append(row)
 
-    def row(self, row: Bar | QuoteTick) -> float | None:
+    def row(self, row: Bar | QuoteTick | OrderBookDeltas) -> float | None:
         """Publish the row, and a decision when one is due."""
         shown = self._convert(row)
         event = self._trades.popleft() if self._spec.rows == "trade" else shown
@@ -469,9 +470,12 @@ class BusLink:
 
     # -- market -------------------------------------------------------------------------------
 
-    def _convert(self, row: Bar | QuoteTick) -> wire.Bar | wire.Quote:
+    def _convert(self, row: Bar | QuoteTick | OrderBookDeltas) -> Shown:
         if isinstance(row, Bar):
             return wire_bar(row, self._id, self._spec.bar, self._precisions)
+        if isinstance(row, OrderBookDeltas):
+            assert self._spec.book is not None  # only then are books subscribed to
+            return wire_depth(row, self._id, self._precisions, self._spec.book.levels)
         return wire_quote(row, self._id, self._precisions)
 
     def _market(self, event: wire.Row) -> None:
@@ -481,10 +485,12 @@ class BusLink:
             self._mark_px = event.close
         elif isinstance(event, wire.Trade):
             self._mark_px = event.price
+        elif isinstance(event, wire.Depth):
+            self._mark_px = (event.bid_pxs[0] + event.ask_pxs[0]) / 2.0
         elif self._spec.rows == "quote":
             self._mark_px = (event.bid_px + event.ask_px) / 2.0
 
-    def _show(self, event: wire.Bar | wire.Quote | None) -> None:
+    def _show(self, event: Shown | None) -> None:
         """Let the venue fill on an event; if the route waits, when the decision on it has ended."""
         if self._unshown is not None:
             self._route.show(self._unshown)

@@ -18,8 +18,10 @@ from nautilus_trader.model import Venue as EngineVenue
 
 from grid import wire
 from grid.bus import new_socket
+from grid.context import connect
 from grid.errors import ProtocolError
 from grid.instrument import Instrument
+from grid.node.books import best_of, depth_packet
 from grid.node.convert import engine_bar, engine_quote, quote_of
 from grid.node.instruments import to_engine
 from grid.venue import Venue
@@ -93,7 +95,7 @@ class FeedDataClient(MarketDataClient):
     async def _connect(self) -> None:
         self._handle_instrument(to_engine(self._wiring.instrument))
         self._socket = new_socket(self._wiring.context, zmq.DEALER)
-        self._socket.connect(self._wiring.address)
+        connect(self._socket, self._wiring.address)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(int(self._socket.get(zmq.FD)), self._drain)
         self._subscribe_feed()
@@ -110,6 +112,12 @@ class FeedDataClient(MarketDataClient):
 
     async def _subscribe_quotes(self, command: Any) -> None:
         """Quotes come whether asked for or not."""
+
+    async def _subscribe_book_deltas(self, command: Any) -> None:
+        """Books come whether asked for or not."""
+
+    async def _unsubscribe_book_deltas(self, command: Any) -> None:
+        """Nothing was subscribed."""
 
     async def _unsubscribe_bars(self, command: Any) -> None:
         """Nothing was subscribed."""
@@ -181,7 +189,11 @@ class FeedDataClient(MarketDataClient):
             # the engine knows trades by the quotes that they make: as in the env, orders fill there
             self._wiring.on_trade(event)
             event = quote_of(event, self._wiring.instrument, self._wiring.venue)
-        if isinstance(event, wire.Quote):
+        if isinstance(event, wire.Depth):
+            # its quote first: the risk checks of an order on this row look at it
+            self._handle_data(engine_quote(best_of(event), self._instrument_id, self._precisions))
+            self._handle_data(depth_packet(self._wiring.instrument, event))
+        elif isinstance(event, wire.Quote):
             self._handle_data(engine_quote(event, self._instrument_id, self._precisions))
         elif self._bar_type is not None:
             self._handle_data(engine_bar(event, self._bar_type, self._precisions))

@@ -29,7 +29,7 @@ from nautilus_trader.live import (
     LiveRiskEngineConfig,
     RoutingConfig,
 )
-from nautilus_trader.model import AccountType, Currency, Money, OmsType, TraderId
+from nautilus_trader.model import AccountType, BookType, Currency, Money, OmsType, TraderId
 from nautilus_trader.model import Venue as EngineVenue
 
 from grid import wire
@@ -47,6 +47,7 @@ from grid.epoch import next_epoch
 from grid.errors import ArgonautError, EngineError, ProtocolError
 from grid.history import history_of
 from grid.instrument import Instrument
+from grid.latency import Latency
 from grid.node.bus_link import BusLink
 from grid.node.costs import fee_model, fill_model
 from grid.node.data_client import Wiring, factory
@@ -125,9 +126,9 @@ class _Node:
             setup.marks if setup.paper else None,
         )
         self._paper = self._paper_wiring() if setup.paper else None
-        latency_ns = setup.venue.latency_ns
+        latency = Latency(setup.venue, setup.venue.fill_seed)
         route: Route = (
-            PaperRoute(self._paper, latency_ns) if self._paper else SandboxRoute(latency_ns)
+            PaperRoute(self._paper, latency) if self._paper else SandboxRoute(latency)
         )
         self._link = BusLink(
             setup.spec,
@@ -390,6 +391,7 @@ def _sandbox(setup: NodeSetup) -> SandboxExecutionClientConfig:
         default_leverage=Decimal(str(setup.venue.leverage)),
         fee_model=fee_model(setup.venue),
         fill_model=fill_model(setup.venue, setup.venue.fill_seed),
+        book_type=BookType.L2_MBP if setup.spec.book else BookType.L1_MBP,
         bar_execution=False,
         queue_position=setup.venue.queue_position,
         liquidity_consumption=setup.venue.liquidity_consumption,

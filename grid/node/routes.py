@@ -11,10 +11,12 @@ from typing import Any, Literal, Protocol
 from nautilus_trader.model import ClientOrderId
 
 from grid import wire
+from grid.latency import Latency
 from grid.node.exec_client import PaperWiring
 from grid.node.strategy import AgentStrategy
 
 type Submit = Callable[[Any], None]
+type Shown = wire.Bar | wire.Quote | wire.Depth  # what orders may fill on
 
 
 class Route(Protocol):
@@ -45,7 +47,7 @@ class Route(Protocol):
     def send(self, order: Any, asked_ns: int) -> Literal["held", "submitted"]:
         """Send an order that was asked for at `asked_ns`, now or when its time has come."""
 
-    def show(self, event: wire.Bar | wire.Quote) -> None:
+    def show(self, event: Shown) -> None:
         """A market event has come, and the strategy has seen it; of a trade, its quote."""
 
     def accepted(self, client_order_id: str) -> None:
@@ -62,14 +64,14 @@ class SandboxRoute:
     """Holds every order back for the venue's latency: the sandbox fills at once, at what was shown.
 
     Args:
-        latency_ns: of the venue.
+        latency: when orders arrive.
     """
 
     waits = False
     kept = None
 
-    def __init__(self, latency_ns: int) -> None:
-        self._latency_ns = latency_ns
+    def __init__(self, latency: Latency) -> None:
+        self._latency = latency
         self._held: deque[tuple[int, Any]] = deque()
         self._at_venue: set[str] = set()
 
@@ -89,10 +91,10 @@ class SandboxRoute:
 
     def send(self, order: Any, asked_ns: int) -> Literal["held", "submitted"]:
         """Hold the order back."""
-        self._held.append((asked_ns + self._latency_ns, order))
+        self._held.append((self._latency.due_ns(asked_ns), order))
         return "held"
 
-    def show(self, event: wire.Bar | wire.Quote) -> None:
+    def show(self, event: Shown) -> None:
         """Submit the orders whose time has come."""
         while self._held and self._held[0][0] <= event.ts_event_ns:
             order = self._held.popleft()[1]
@@ -121,14 +123,14 @@ class PaperRoute:
 
     Args:
         wiring: of the engine's client of that venue.
-        latency_ns: of the venue.
+        latency: when orders arrive.
     """
 
     waits = True
 
-    def __init__(self, wiring: PaperWiring, latency_ns: int) -> None:
+    def __init__(self, wiring: PaperWiring, latency: Latency) -> None:
         self._wiring = wiring
-        self._latency_ns = latency_ns
+        self._latency = latency
         self._early: list[tuple[Any, int]] = []  # before the first price the engine denies all
         self._quote: wire.Quote | None = None
         self._due_ns: dict[str, int] = {}  # at the venue, and not shown the event that fills it
@@ -159,14 +161,14 @@ class PaperRoute:
 
     def send(self, order: Any, asked_ns: int) -> Literal["held", "submitted"]:
         """Send the order on, once there is a price."""
-        due_ns = asked_ns + self._latency_ns
+        due_ns = self._latency.due_ns(asked_ns)
         if self._quote is None:
             self._early.append((order, due_ns))
             return "held"
         self._send(order, due_ns)
         return "submitted"
 
-    def show(self, event: wire.Bar | wire.Quote) -> None:
+    def show(self, event: Shown) -> None:
         """Show it to the venue, if an order waits there."""
         if isinstance(event, wire.Quote):
             self._quote = event

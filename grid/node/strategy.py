@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from nautilus_trader.model import (
     Bar,
     BarType,
+    BookType,
     ClientOrderId,
     InstrumentId,
+    OrderBookDeltas,
     OrderSide,
     Quantity,
     QuoteTick,
@@ -48,6 +50,7 @@ class AgentStrategy(Strategy):
     Attributes:
         ledger: cash and position from fills.
         dispatch: sends an order off; a link may put its own in place, to hold orders back.
+        last_order_id: client order id of the newest order; empty before the first.
     """
 
     def __new__(
@@ -85,9 +88,12 @@ class AgentStrategy(Strategy):
         self.intent = Intent(spec.target, instrument)
         self.ledger = Ledger(spec.capital, instrument.multiplier)
         self.dispatch: Callable[[Any], None] = self.submit_order
+        self.last_order_id = ""
         self._row: Callable[[Any], float | None] = link.row
         self._quantities: dict[float, Quantity] = {}  # an agent orders few sizes, many times
-        self._on_rows = spec.rows != "bar"  # a trade comes as the quote that it makes
+        # a trade comes as the quote that it makes; of a book the quotes only tell risk a price
+        self._on_rows = spec.rows in ("quote", "trade")
+        self._ticks = spec.rows == "bar" and link.wants_ticks
         self._instrument_id = InstrumentId.from_str(instrument.id)
         self._precisions = (instrument.price_precision, instrument.size_precision)
 
@@ -98,7 +104,9 @@ class AgentStrategy(Strategy):
         self.ledger.reset(self.spec.capital)
         if self.spec.rows == "bar" and self.link.wants_rows:
             self.subscribe_bars(BarType.from_str(self.spec.bar_type))
-        if self._on_rows or self.link.wants_ticks:
+        if self.spec.rows == "depth" and self.link.wants_rows:
+            self.subscribe_book_deltas(self._instrument_id, BookType.L2_MBP)
+        if self._on_rows or self._ticks:
             self.subscribe_quotes(self._instrument_id)
         self.link.start(self)
 
@@ -119,7 +127,7 @@ class AgentStrategy(Strategy):
             if target is not None:
                 self.move_to(target)
         except BaseException as e:
-            self._fail(e)
+            self.fail(e)
 
     def on_quote(self, quote: QuoteTick) -> None:
         """A quote has come: a row, or only the market's state."""
@@ -131,7 +139,16 @@ class AgentStrategy(Strategy):
             if target is not None:
                 self.move_to(target)
         except BaseException as e:
-            self._fail(e)
+            self.fail(e)
+
+    def on_book_deltas(self, deltas: OrderBookDeltas) -> None:
+        """A row of depth has come: it builds the book anew."""
+        try:
+            target = self._row(deltas)
+            if target is not None:
+                self.move_to(target)
+        except BaseException as e:
+            self.fail(e)
 
     def on_time_event(self, event: Any) -> None:
         """An alert that the link has set: a row's time has come."""
@@ -140,7 +157,7 @@ class AgentStrategy(Strategy):
             if target is not None:
                 self.move_to(target)
         except BaseException as e:
-            self._fail(e)
+            self.fail(e)
 
     # -- orders --------------------------------------------------------------------------------
 
@@ -163,6 +180,7 @@ class AgentStrategy(Strategy):
             client_order_id=ClientOrderId(client_order_id) if client_order_id else None,
         )
         ledger.order(qty)
+        self.last_order_id = str(order.client_order_id)
         self.dispatch(order)
         return True
 
@@ -181,7 +199,7 @@ class AgentStrategy(Strategy):
             self.ledger.fill(signed, px, commission)
             self.link.filled(signed, px, commission, event)
         except BaseException as e:
-            self._fail(e)
+            self.fail(e)
 
     def on_order_accepted(self, event: Any) -> None:
         """Tell the link."""
@@ -210,9 +228,10 @@ class AgentStrategy(Strategy):
                 self.forget(order)
             self.link.ordered(str(event.client_order_id), status, event)
         except BaseException as e:
-            self._fail(e)
+            self.fail(e)
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """Hand an error to the link and end the run: the engine would swallow it."""
         if not isinstance(error, Stopped):
             self.link.failed(error)
         self.shutdown_system(f"{type(error).__name__}: {error}")

@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from envs.pipeline import fit
+from envs.synthetic_book import INSTRUMENT, made
+from grid.dataset import LEVELS as LEVEL_FIELDS
 from grid.dataset import Columns, Dataset, Manifest, Quality, fingerprint
 from grid.instrument import CurrencyPair, Instrument
 from grid.spec import Spec, TargetRule
@@ -17,8 +20,16 @@ PAIR = CurrencyPair(id="EUR/USD.SIM", price_precision=5, base_currency="EUR", qu
 BAR_FEATURES = ("log_return:1", "momentum:5", "volatility:10", "rsi:10", "bar_body", "hour_sin")
 QUOTE_FEATURES = ("log_return:1", "spread", "imbalance", "zscore:10")
 TRADE_FEATURES = ("log_return:1", "trade_imbalance:10", "trade_sign:3", "log_volume", "zscore:10")
-FEATURES = {"bars": BAR_FEATURES, "quotes": QUOTE_FEATURES, "trades": TRADE_FEATURES}
-_TELLING = {"bars": "open", "quotes": "bid_px", "trades": "price"}
+DEPTH_FEATURES = ("log_return:1", "spread", "microprice", "book_imbalance:3", "levels:2")
+FEATURES = {
+    "bars": BAR_FEATURES,
+    "quotes": QUOTE_FEATURES,
+    "trades": TRADE_FEATURES,
+    "depth": DEPTH_FEATURES,
+    "deltas": DEPTH_FEATURES,
+}
+_TELLING = {"bars": "open", "quotes": "bid_px", "trades": "price", "depth": "bid_pxs"}
+LEVELS = 5
 
 
 def bar_columns(n: int = 400, seed: int = 0, instrument: Instrument = PAIR) -> Columns:
@@ -61,6 +72,35 @@ def trade_columns(n: int = 600, seed: int = 0, instrument: Instrument = PAIR) ->
     }
 
 
+def depth_columns(n: int = 600, seed: int = 0, instrument: Instrument = PAIR) -> Columns:
+    """A random walk of a book of five levels, 2 s apart on average; some have fewer."""
+    rng = np.random.default_rng(seed)
+    mid = 1.1 + np.cumsum(rng.normal(0, 5e-5, n))[:, None]
+    columns: Columns = {"ts_event": START_NS + np.cumsum(rng.integers(1, 4_000_000_000, n))}
+    for side, sign, rounding in (("bid", -1.0, np.floor), ("ask", 1.0, np.ceil)):
+        away = np.cumsum(rng.integers(1, 4, (n, LEVELS)), axis=1) * 1e-5
+        px = ticks(mid + sign * away, instrument, rounding)
+        qty = np.rint(rng.uniform(1e3, 4e3, (n, LEVELS)))
+        short = rng.random(n) < 0.1
+        px[short, -1], qty[short, -1] = px[short, -2], 0.0
+        columns |= {f"{side}_pxs": px, f"{side}_qtys": qty}
+    return {"ts_event": columns["ts_event"], **{f: columns[f] for f in LEVEL_FIELDS}}
+
+
+def book_dataset(n: int = 4_000, *, book: Any = "L3", every: str = "100ms") -> Dataset:
+    """A book made by chance, with its events."""
+    rows = made(book, n, seed=1, every=every, levels=LEVELS)
+    data = dataset(rows.columns, INSTRUMENT)
+    manifest = msgspec.structs.replace(
+        data.manifest,
+        kind="deltas",
+        bar=rows.bar,
+        book=book,
+        events=len(rows.events["ts_event"]),
+    )
+    return Dataset(data.path, manifest, rows.columns, rows.events)
+
+
 def dataset(columns: Columns, instrument: Instrument = PAIR, name: str = "test") -> Dataset:
     """Wrap columns as a dataset that lies nowhere."""
     kind: Any = next(k for k, field in _TELLING.items() if field in columns)
@@ -78,6 +118,8 @@ def dataset(columns: Columns, instrument: Instrument = PAIR, name: str = "test")
         source="made for a test",
         bar=bar,
         interval_ns=MINUTE_NS if kind == "bars" else 0,
+        book="L2" if kind == "depth" else "",
+        levels=columns["bid_pxs"].shape[1] if kind == "depth" else 0,
     )
     return Dataset(Path("nowhere"), manifest, columns)
 

@@ -8,7 +8,7 @@ import pytest
 
 from envs.features.registry import parse
 from envs.pipeline import as_rows
-from tests.support.markets import bar_columns, quote_columns
+from tests.support.markets import bar_columns, depth_columns, quote_columns
 
 B = bar_columns(200, seed=3)
 Q = as_rows(quote_columns(200, seed=3))
@@ -200,3 +200,45 @@ def test_features_of_trades_by_hand():
     vwap = (3 * 11 + 4 * 12 + 2 * 10) / 9
     assert parse("trade_vwap_distance:3")(rows)[1] == pytest.approx(1 - vwap / 10)
     assert parse("trade_rate:3")(rows).tolist() == [pytest.approx(math.log(1 + 3))]
+
+
+D = {**as_rows(depth_columns(200, seed=3)), "tick": np.full(200, 1e-5)}
+
+
+def side(name, k):
+    """Prices and sizes of the best k levels of a side at row T."""
+    return D[f"{name}_pxs"][T][:k].tolist(), D[f"{name}_qtys"][T][:k].tolist()
+
+
+def test_book_imbalance_weighs_the_sizes_of_k_levels():
+    bids, asks = sum(side("bid", 3)[1]), sum(side("ask", 3)[1])
+    assert last("book_imbalance:3", D) == pytest.approx((bids - asks) / (bids + asks))
+
+
+def test_depth_spread_is_between_the_mean_prices_of_k_levels():
+    mean = {}
+    for name in ("bid", "ask"):
+        px, qty = side(name, 4)
+        mean[name] = sum(p * q for p, q in zip(px, qty, strict=True)) / sum(qty)
+    want = (mean["ask"] - mean["bid"]) / D["close"][T]
+    assert last("depth_spread:4", D) == pytest.approx(want)
+    assert last("depth_spread:1", D) == pytest.approx(last("spread", D))
+
+
+def test_book_slope_compares_least_squares_slopes_of_cumulated_size():
+    slope = {}
+    for name in ("bid", "ask"):
+        px, qty = side(name, 5)
+        away = np.abs(np.array(px) - D["close"][T]) / 1e-5
+        piled = np.cumsum(qty)
+        slope[name] = np.linalg.lstsq(away[:, None], piled, rcond=None)[0].item()
+    want = (slope["bid"] - slope["ask"]) / (slope["bid"] + slope["ask"])
+    assert last("book_slope:5", D) == pytest.approx(want)
+
+
+def test_raw_levels_are_ticks_from_the_mid_and_logs_of_size():
+    bid, ask = side("bid", 2), side("ask", 2)
+    assert last("bid_ticks:2", D) == pytest.approx((D["close"][T] - bid[0][1]) / 1e-5)
+    assert last("ask_ticks:1", D) == pytest.approx((ask[0][0] - D["close"][T]) / 1e-5)
+    assert last("bid_size:1", D) == pytest.approx(math.log1p(bid[1][0]))
+    assert last("ask_size:2", D) == pytest.approx(math.log1p(ask[1][1]))

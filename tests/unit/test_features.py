@@ -5,18 +5,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.features.registry import parse, shipped
+from envs.features.registry import expand, parse, shipped
 from envs.follower import Follower
 from envs.pipeline import Pipeline
 from grid import wire
+from grid.dataset import LEVELS as LEVEL_FIELDS
 from grid.dataset import to_iso
 from grid.errors import ConfigError, DataError
-from grid.spec import Spec, TargetRule
+from grid.spec import Book, Spec, TargetRule
 from tests.support.markets import (
+    LEVELS,
     MINUTE_NS,
     PAIR,
     bar_columns,
     dataset,
+    depth_columns,
     quote_columns,
     spec_for,
     trade_columns,
@@ -34,6 +37,8 @@ QUOTES = ("log_return:2", "spread", "imbalance", "log_depth", "microprice", "ord
 TRADES = ("trade_imbalance:9", "trade_sign:5", "trade_vwap_distance:12", "trade_rate:6",
           "log_return:2", "volatility:5", "log_volume", "volume_zscore:7", "volume_imbalance:9",
           "tick_imbalance:20", "rsi:9", "elapsed")  # fmt: skip
+DEPTH = ("book_imbalance:3", "depth_spread:5", "book_slope:4", *expand(["levels:5"]), "spread",
+         "imbalance", "microprice", "order_flow:7", "log_depth", "elapsed")  # fmt: skip
 ACCOUNT = wire.Account(1000.0, -500.0, 9e4, 100_100.0, 12.5, 1.1, 1)
 
 
@@ -47,6 +52,7 @@ def make_spec(rows, features, window=3):
         std=(0.7,) * len(features),
         window=window,
         target=TargetRule(max_qty=1e4),
+        book=Book(levels=LEVELS, tick=PAIR.tick) if rows == "depth" else None,
     )
 
 
@@ -63,6 +69,11 @@ def as_quote(columns, i):
 def as_trade(columns, i):
     price, qty = float(columns["price"][i]), float(columns["qty"][i])
     return wire.Trade(PAIR.id, int(columns["ts_event"][i]), price, qty, int(columns["side"][i]))
+
+
+def as_depth(columns, i):
+    levels = (tuple(columns[f][i].tolist()) for f in LEVEL_FIELDS)
+    return wire.Depth(PAIR.id, int(columns["ts_event"][i]), *levels)
 
 
 def assert_stream_is_batch(spec, columns, row_of):
@@ -82,7 +93,7 @@ def assert_stream_is_batch(spec, columns, row_of):
 
 
 def test_every_feature_is_covered_here():
-    names = {parse(f).declared.name for f in BARS + QUOTES + TRADES}
+    names = {parse(f).declared.name for f in BARS + QUOTES + TRADES + DEPTH}
     assert names == {d.name for d in shipped()}
 
 
@@ -96,6 +107,10 @@ def test_follower_gives_the_bits_of_the_matrix_for_quotes():
 
 def test_follower_gives_the_bits_of_the_matrix_for_trades():
     assert_stream_is_batch(make_spec("trade", TRADES), trade_columns(300), as_trade)
+
+
+def test_follower_gives_the_bits_of_the_matrix_for_depth():
+    assert_stream_is_batch(make_spec("depth", DEPTH), depth_columns(300), as_depth)
 
 
 PRICES = st.sampled_from([1e-5, 0.5, 1.0, 1.00001, 7.3, 1e6])
@@ -133,6 +148,28 @@ def odd_quotes(draw, n=160):
         "bid_qty": rng.choice([0.0, 1.0, 1e12], n),
         "ask_qty": rng.choice([0.0, 1.0, 1e12], n),
     }
+
+
+@st.composite
+def odd_depth(draw, n=60):
+    """Adversarial books: locked, of one level, with huge and empty ones, jumps and gaps."""
+    best = np.array(draw(st.lists(PRICES, min_size=n, max_size=n)))[:, None]
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    steps = draw(st.lists(TIMES_NS, min_size=n, max_size=n))
+    fall = np.cumprod(rng.choice([1.0, 0.999, 0.1], (n, LEVELS)), axis=1)
+    return {
+        "ts_event": np.cumsum(np.array(steps, dtype=np.int64)),
+        "bid_pxs": best * fall,
+        "ask_pxs": best / fall[::-1],
+        "bid_qtys": rng.choice([0.0, 1.0, 1e12], (n, LEVELS)),
+        "ask_qtys": rng.choice([0.0, 1.0, 1e12], (n, LEVELS)),
+    }
+
+
+@settings(max_examples=12, deadline=None)
+@given(odd_depth())
+def test_follower_gives_the_bits_of_the_matrix_for_odd_depth(columns):
+    assert_stream_is_batch(make_spec("depth", DEPTH), columns, as_depth)
 
 
 @settings(max_examples=30, deadline=None)
@@ -251,7 +288,7 @@ def test_column_that_no_feature_reads_may_hold_anything():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("nonsense:3", "unknown feature 'nonsense'; there are: atr, bar_body"),
+        ("nonsense:3", "unknown feature 'nonsense'; there are: ask_size, ask_ticks, atr, bar_body"),
         ("macd:12", "expected macd:fast:slow, whole numbers from 1"),
         ("log_return", "parameters do not fit"),
         ("log_return:x", "parameters do not fit"),
@@ -268,6 +305,32 @@ def test_feature_that_cannot_be_is_refused_in_a_sentence(text, said):
 def test_feature_that_reads_what_the_rows_lack_is_refused():
     with pytest.raises(ConfigError, match="'spread' reads bid_px, ask_px, which bar rows do not"):
         Pipeline(make_spec("bar", ("spread",)))
+
+
+def test_feature_that_reads_more_levels_than_there_are_is_refused():
+    with pytest.raises(ConfigError, match="'book_imbalance:6' reads 6 levels, the rows have 5"):
+        Pipeline(make_spec("depth", ("book_imbalance:6",)))
+
+
+def test_level_that_is_not_finite_is_refused_by_name_on_both_paths():
+    columns = depth_columns(30)
+    columns["ask_qtys"][20, 3] = np.nan
+    pipeline = Pipeline(make_spec("depth", ("book_imbalance:5",)))
+    said = "feature 'book_imbalance:5' at {}: expected a finite ask_qtys, found nan"
+    with pytest.raises(DataError, match=said.format("row 20")):
+        pipeline.raw(columns)
+    follower = Follower(pipeline)
+    for i in range(20):
+        follower.push(as_depth(columns, i))
+    with pytest.raises(DataError, match=said.format(to_iso(int(columns["ts_event"][20])))):
+        follower.push(as_depth(columns, 20))
+
+
+def test_levels_stand_for_price_and_size_of_each():
+    assert expand(("spread", "levels:2")) == (
+        "spread", "bid_ticks:1", "ask_ticks:1", "bid_size:1", "ask_size:1",
+        "bid_ticks:2", "ask_ticks:2", "bid_size:2", "ask_size:2",
+    )  # fmt: skip
 
 
 def test_matrix_in_chunks_has_the_bits_of_the_matrix_at_once(monkeypatch):

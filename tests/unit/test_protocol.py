@@ -29,6 +29,7 @@ MESSAGES: list[type[wire.Message]] = [
 BAR = wire.Bar("X.SIM", "1-HOUR-ASK", 1, 1.5, 2.0, 1.0, 1.25, 3.0)
 QUOTE = wire.Quote("X.SIM", 1, 1.5, 1.75, 10.0, 20.0)
 TRADE = wire.Trade("X.SIM", 1, 1.5, 10.0, -1)
+DEPTH = wire.Depth("X.SIM", 1, (1.5, 1.25), (1.75, 2.0), (10.0, 5.0), (20.0, 0.0))
 ACTION = wire.Action("s", 1, 2, "a", 3, 4, 0.5, b"\x00\x00\x80?", 9, "p")
 ANSWER = wire.Answer("accepted", 2, 4, "", ("o1", "o2"))
 HOLDINGS = wire.Holdings(2.0, 1.0, 1.5, 0.25, 1.5, 1)
@@ -51,6 +52,12 @@ GOLDEN: list[tuple[wire.Message, str]] = [
     (
         TRADE,
         "97a57472616465a5582e53494d01cb3ff8000000000000cb4024000000000000ffc2",
+    ),
+    (
+        DEPTH,
+        "98a56465707468a5582e53494d0192cb3ff8000000000000cb3ff400000000000092cb3ffc000000"
+        "000000cb400000000000000092cb4024000000000000cb401400000000000092cb40340000000000"
+        "00cb0000000000000000c2",
     ),
     (
         wire.Decision("s", 1, 2, 3, "md.X.SIM.bar", 4, 5, ACCOUNT),
