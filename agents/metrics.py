@@ -1,7 +1,7 @@
 """What a policy's run was worth: pure NumPy, each formula with its source."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -30,6 +30,7 @@ class Track:
         fills: float64 [k, 5]: ts_event_ns, signed quantity, price, commission, step.
         multiplier: notional of one unit at a price of one.
         ruined: whether it ended because the account was ruined.
+        targets: float64 [n], what the policy asked for; empty where that was not kept.
     """
 
     ts_ns: Ints
@@ -41,11 +42,17 @@ class Track:
     fills: Floats
     multiplier: float = 1.0
     ruined: bool = False
+    targets: Floats = field(default_factory=lambda: np.empty(0))
 
     @property
     def steps(self) -> int:
         """Decisions taken."""
         return len(self.equity) - 1
+
+    @property
+    def returns(self) -> Floats:
+        """Simple returns of the steps: float64 [n]."""
+        return np.asarray(self.equity[1:] / self.equity[:-1] - 1.0)
 
     @property
     def trading_steps(self) -> int:
@@ -92,7 +99,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 def measure(track: Track) -> Metrics:
     """Return the figures of a track of at least one step."""
     equity = track.equity
-    returns = equity[1:] / equity[:-1] - 1.0
+    returns = track.returns
     per_year = periods_per_year(track.ts_ns)
     notional = np.abs(track.position_qty * track.price) * track.multiplier
     growth = float(equity[-1] / equity[0])

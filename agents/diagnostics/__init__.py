@@ -1,0 +1,1 @@
+"""How a policy came to its result: what it paid, how it held, when, in which markets."""
