@@ -76,6 +76,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         commit: of the source, `+dirty` where it was changed.
         platform: system, machine and Python.
         files: path within the folder to hash and size.
+        parent: digest of the checkpoint of another run that training began from, if any.
     """
 
     algo: str
@@ -95,6 +96,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     platform: str
     files: dict[str, FileRef] = {}
     version: int = VERSION
+    parent: str = ""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -216,7 +218,7 @@ def describe(path: Path) -> str:
         "spec digest": m.spec_digest,
         "reward": f"{m.reward} x {m.reward_scale:.6g}",
         "venue": f"{v.taker_fee_bps:g} bps fee, {v.half_spread_bps:g} bps half spread, "
-        f"{v.latency_ms:g} ms latency, {v.account} account",
+        f"latency {v.latency_text}, {v.account} account",
         "data": f"{m.data.name}, fingerprint {m.data.fingerprint}",
         "trained on": f"{m.data.train[0]} to {m.data.train[1]}, rows {_rows(m.data.train_rows)}",
         "held out": f"{m.data.test[0]} to {m.data.test[1]}, rows {_rows(m.data.test_rows)}",

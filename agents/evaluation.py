@@ -177,8 +177,8 @@ def _facts(
         else f"a half spread of {venue.half_spread_bps:g} bps"
     )
     notes = [
-        f"Costs: a fee of {venue.taker_fee_bps:g} bps and {spread}; an order arrives "
-        f"{venue.latency_ms:g} ms after its decision and fills on the next quote.",
+        f"Costs: a fee of {venue.taker_fee_bps:g} bps and {spread}; an order fills on "
+        f"the first quote after its latency of {venue.latency_text}.",
         f"Annual figures count {metrics[AGENT].periods_per_year:,.0f} decisions a year, the pace "
         "of these rows; no risk-free rate.",
         f"random changes its target as often as the agent traded, with seed {seed}.",

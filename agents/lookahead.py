@@ -10,6 +10,7 @@ from envs.lookahead.report import Report
 from envs.trading import TradingEnv
 from grid.dataset import Dataset
 from grid.home import Home
+from grid.venue import Venue
 
 
 def check(
@@ -31,7 +32,8 @@ def check(
     planned = plan.make(config, home)
     dataset = Dataset.find(home.datasets, config.data.dataset)
     rows = planned.data.train_rows
-    subject = Subject(dataset, rows, partial(_learn, config, rows), partial(_build, config))
+    build = partial(_build, config, planned.recipe.venue)
+    subject = Subject(dataset, rows, partial(_learn, config, rows), build)
     return check_subject(subject, cuts=cuts, steps=steps, seed=seed)
 
 
@@ -39,11 +41,13 @@ def _learn(config: RunConfig, rows: tuple[int, int], dataset: Dataset) -> Learne
     return Learned(*plan.learn(config, dataset, rows))
 
 
-def _build(config: RunConfig, dataset: Dataset, learned: Learned, steps: int) -> TradingEnv:
+def _build(
+    config: RunConfig, venue: Venue, dataset: Dataset, learned: Learned, steps: int
+) -> TradingEnv:
     return TradingEnv(
         dataset,
         learned.spec,
-        config.venue,
+        venue,
         steps=steps,
         reward=config.env.reward,
         reward_scale=learned.reward_scale,

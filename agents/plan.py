@@ -12,6 +12,7 @@ from envs.trading_recipe import EnvRecipe
 from grid.dataset import Dataset, to_iso, to_ns
 from grid.errors import ConfigError, DataError
 from grid.home import Home
+from grid.latency import measured
 from grid.spec import Spec
 
 
@@ -36,6 +37,7 @@ def make(config: RunConfig, home: Home) -> Plan:
     Raises:
         DataError: there is no such dataset, it is damaged, or a span holds too few rows.
         ConfigError: a feature or reward is unknown, or does not fit the data.
+        SessionError: latencies are to be measured, and the session is not there.
     """
     dataset = Dataset.find(home.datasets, config.data.dataset)
     dataset.verify()
@@ -59,7 +61,7 @@ def make(config: RunConfig, home: Home) -> Plan:
     recipe = EnvRecipe(
         dataset=dataset.path.resolve(),
         spec=spec,
-        venue=config.venue,
+        venue=measured(config.venue, home.sessions),
         rows=train,
         steps=env.steps,
         reward=env.reward,

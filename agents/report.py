@@ -286,7 +286,7 @@ def _circumstances(evaluation: Evaluation) -> dict[str, str]:
     return {
         "taker fee": f"{v.taker_fee_bps:g} bps of notional",
         "half spread": f"{v.half_spread_bps:g} bps of price, where quotes are made from bars",
-        "latency": f"{v.latency_ms:g} ms from decision to arrival",
+        "latency": f"{v.latency_text} from decision to arrival",
         "account": f"{v.account}, leverage up to {v.leverage:g}, {f.capital:,.0f} {f.currency}",
         "fills": "whole, on the next quote after arrival; no market impact, no financing",
         "dataset": f"{f.dataset}, fingerprint {f.fingerprint}",

@@ -11,7 +11,7 @@ import os
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -30,10 +30,20 @@ from agents.run import Run
 from agents.vec import make_vec
 from grid.config import dump
 from grid.dataset import Dataset
-from grid.errors import CheckpointError
+from grid.errors import CheckpointError, ConfigError
 from grid.home import Home
 
 log = logging.getLogger(__name__)
+
+
+class Watch(Protocol):
+    """Somebody who follows a training run, called from its thread."""
+
+    def stepped(self, steps: int, reward: float | None) -> None:
+        """All envs took a decision: `steps` of them so far, mean reward of the last episodes."""
+
+    def saved(self, checkpoint: Checkpoint) -> None:
+        """A segment ended."""
 
 
 def train(
@@ -43,6 +53,10 @@ def train(
     resume: bool = False,
     replace: bool = False,
     progress: bool = True,
+    initial: Path | None = None,
+    watch: Watch | None = None,
+    threads: int | None = None,
+    commit: str | None = None,
 ) -> Path:
     """Train an agent and return the folder of its final checkpoint.
 
@@ -52,28 +66,46 @@ def train(
         resume: go on with a run of the same name and config.
         replace: remove a run of the same name first.
         progress: show a bar on stderr.
+        initial: the checkpoint to begin from, trained on the same data with the same network and
+            perhaps other parameters; its decisions count. Without one the network is fresh.
+        watch: is told of every step and checkpoint.
+        threads: of the network's arithmetic; without it, half of the cores, at most four.
+        commit: of the source, for the manifest; without it, git is asked.
 
     Raises:
         ConfigError: the run exists, has another config, or asks for what is not there.
         DataError: the dataset is missing or damaged.
-        CheckpointError: the run's latest checkpoint is damaged, or from other data.
+        CheckpointError: the run's latest checkpoint, or the initial one, is damaged, from other
+            data or of another network.
         ProcessDied: an env's process ended.
     """
     algorithms.device(config.run.device)  # what is not there is said before anything is written
     planned = plan.make(config, home)
     total = config.run.total_steps
     with Run(home.runs / config.name, config, resume=resume, replace=replace) as run:
+        first = None if initial is None else Checkpoint.open(initial)
         latest = run.latest()
-        if latest is not None:
-            _check_same(latest, planned)
-            if latest.manifest.steps >= total:
-                return latest.path
-        _threads()
+        for found in filter(None, (latest, first)):
+            _check_same(found, planned)
+        if latest is not None and latest.manifest.steps >= total:
+            return latest.path
+        if first is not None and first.manifest.steps >= total:
+            raise ConfigError(
+                f"key run.total_steps: expected more than the {first.manifest.steps} steps of the "
+                f"initial checkpoint {first.digest}, found {total}"
+            )
+        _threads(threads)
+        template = _manifest(config, planned, first, commit)
+        latest = latest or first
         start = latest.manifest.steps if latest else 0
-        template = _manifest(config, planned)
         gathering: dict[str, Any] = {}
         if config.env.by_reference:
             gathering = extractor(Dataset.open(planned.recipe.dataset), planned.spec)
+        if (body := config.algo.transformer) is not None:
+            spec = planned.spec
+            gathering = transformer.extractor(
+                spec.window, len(spec.features), body.width, body.heads, body.layers, gathering
+            )
         with (
             closing(make_vec(planned.recipe, config.run.n_envs)) as envs,
             closing(Scalars(run.tb, run.progress, start)) as scalars,
@@ -87,7 +119,10 @@ def train(
             ) as bar,
         ):
             while latest is None or latest.manifest.steps < total:
-                latest = _segment(config, template, envs, run, latest, scalars, bar, gathering)
+                shown = Bar(bar, total, watch.stepped if watch else None)
+                latest = _segment(config, template, envs, run, latest, scalars, shown, gathering)
+                if watch is not None:
+                    watch.saved(latest)
         del envs
         return latest.path
 
@@ -101,15 +136,10 @@ def _segment(
     config: RunConfig,
     template: Manifest,
     envs: VecEnv,
-        if (body := config.algo.transformer) is not None:
-            spec = planned.spec
-            gathering = transformer.extractor(
-                spec.window, len(spec.features), body.width, body.heads, body.layers, gathering
-            )
     run: Run,
     latest: Checkpoint | None,
     scalars: Scalars,
-    bar: "tqdm[Any]",
+    bar: Bar,
     policy_kwargs: dict[str, Any],
 ) -> Checkpoint:
     segment = latest.manifest.segment if latest else 0
@@ -121,7 +151,7 @@ def _segment(
     goal = min((start // every + 1) * every, config.run.total_steps)
     model.learn(
         goal - start,
-        callback=Bar(bar, config.run.total_steps),
+        callback=bar,
         log_interval=1 if isinstance(config.algo, PPO) else 4,
         reset_num_timesteps=False,
     )
@@ -134,12 +164,14 @@ def _segment(
     return checkpoint
 
 
-def _manifest(config: RunConfig, planned: plan.Plan) -> Manifest:
+def _manifest(
+    config: RunConfig, planned: plan.Plan, initial: Checkpoint | None, commit: str | None
+) -> Manifest:
     return Manifest(
         algo=algo_name(config.algo),
         spec=planned.spec,
         spec_digest=planned.spec.digest,
-        venue=config.venue,
+        venue=planned.recipe.venue,
         reward=config.env.reward,
         reward_scale=planned.recipe.reward_scale,
         data=planned.data,
@@ -149,8 +181,9 @@ def _manifest(config: RunConfig, planned: plan.Plan) -> Manifest:
         segment=0,
         metrics={},
         versions=provenance.versions(),
-        commit=provenance.commit(),
+        commit=provenance.commit() if commit is None else commit,
         platform=provenance.system(),
+        parent=initial.digest if initial else "",
     )
 
 
@@ -174,6 +207,6 @@ def _check_same(latest: Checkpoint, planned: plan.Plan) -> None:
         )
 
 
-def _threads() -> None:
+def _threads(asked: int | None) -> None:
     # small networks lose by more threads; half of the cores stay with the envs
-    torch.set_num_threads(max(1, min(4, (os.cpu_count() or 1) // 2)))
+    torch.set_num_threads(asked or max(1, min(4, (os.cpu_count() or 1) // 2)))

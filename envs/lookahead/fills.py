@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from envs.lookahead.play import Played
 from envs.lookahead.report import Report
 from grid.dataset import Dataset
+from grid.latency import bounds_ns
 from grid.venue import Venue, quotes_from_opens, quotes_from_trades
 
 WORSE_TICKS: Final = 2.0 + 1e-6  # slippage costs one, and what is beyond the quote's size another
@@ -60,7 +61,7 @@ def check_fills(dataset: Dataset, venue: Venue, played: Played, report: Report) 
 def wrong_time(fill: Fill, decision_ns: int, venue: Venue) -> str:
     """Say why a fill cannot have come when it did; empty if it can."""
     after_ns = fill.ts_event_ns - decision_ns
-    least_ns = venue.latency_ns
+    least_ns, _ = bounds_ns(venue)
     if after_ns >= least_ns:
         return ""
     return (

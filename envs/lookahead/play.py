@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from envs.engine import EnvFill
 from envs.trading import TradingEnv
+from grid.latency import bounds_ns
 
 ACCOUNT: Final = ("equity", "position_qty", "fees", "traded")
 _MAX_PAUSE: Final = 4  # decisions between an order that is done and the next
@@ -46,7 +47,7 @@ class Patient:
         self._space = env.action_space
         self._space.seed(int(rng.integers(2**31)))
         self._rng = rng
-        self._latency_ns = env.venue.latency_ns
+        _, self._latency_ns = bounds_ns(env.venue)
         self._arrival_ns = self._last_ns = -1
         self._pause = 0
         self.decided = 0

@@ -323,8 +323,7 @@ class _Node:
                     ask_s = loop.time() + ASK_S
                     publisher.heartbeat(self._state, self._counters())
                     if leaving.want is not None:
-                        requester.renew()
-                        requester.send(leaving.want)
+                        requester.send(leaving.want)  # again if no broker takes it yet
                 await asyncio.sleep(_LOOK_S)
                 self._link.serve()
                 if (reply := requester.recv()) is not None:

@@ -20,6 +20,7 @@ from nautilus_trader.model import (
 from nautilus_trader.trading import Strategy, StrategyConfig
 
 from grid.instrument import Instrument
+from grid.node.courier import Courier
 from grid.node.ledger import Ledger
 from grid.node.strategy import Stopped
 
@@ -108,6 +109,7 @@ class OrderStrategy(Strategy):
             plus the equity of all.
         open: orders by client order id, oldest first.
         perform: carries out what the link answers.
+        courier: takes orders to the venue; without one they go at once.
     """
 
     def __new__(
@@ -140,6 +142,7 @@ class OrderStrategy(Strategy):
         self.ledgers = {i.id: Ledger(0.0, i.multiplier) for i in instruments}
         self.open: dict[str, OpenOrder] = {}
         self.perform: Callable[[Any], None] = self.execute
+        self.courier: Courier | None = None
         self.refused = 0
         self._ids = {i.id: InstrumentId.from_str(i.id) for i in instruments}
 
@@ -161,11 +164,11 @@ class OrderStrategy(Strategy):
                     self._bracket(command)
                 case Cancel():
                     if command.client_order_id in self.open:
-                        self.cancel_order(ClientOrderId(command.client_order_id))
+                        self._cancel(command.client_order_id)
                 case CancelAll():
                     for order in list(self.open.values()):
                         if order.instrument_id == command.instrument_id:
-                            self.cancel_order(ClientOrderId(order.client_order_id))
+                            self._cancel(order.client_order_id)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -189,7 +192,7 @@ class OrderStrategy(Strategy):
             if answer is not None:
                 self.perform(answer)
         except BaseException as e:
-            self._fail(e)
+            self.fail(e)
 
     # -- events --------------------------------------------------------------------------------
 
@@ -210,7 +213,7 @@ class OrderStrategy(Strategy):
                 self.link.filled(signed, px, commission, event)  # finds the order still open
             self._refresh(event)
         except BaseException as e:
-            self._fail(e)
+            self.fail(e)
 
     def on_order_accepted(self, event: Any) -> None:
         """The order rests at the venue."""
@@ -223,7 +226,7 @@ class OrderStrategy(Strategy):
         try:
             self._refresh(event)
         except BaseException as e:
-            self._fail(e)
+            self.fail(e)
 
     def on_order_rejected(self, event: Any) -> None:
         """The venue refused."""
@@ -253,7 +256,7 @@ class OrderStrategy(Strategy):
             reduce_only=command.reduce_only,
         )
         self._track(order, command, None)
-        self.submit_order(order)
+        self._send(command, lambda: self.submit_order(order))
 
     def _limit(self, command: Limit) -> None:
         order = self.order_factory.limit(
@@ -265,7 +268,7 @@ class OrderStrategy(Strategy):
             post_only=command.post_only,
         )
         self._track(order, command, command.px)
-        self.submit_order(order)
+        self._send(command, lambda: self.submit_order(order))
 
     def _bracket(self, command: Bracket) -> None:
         name = command.instrument_id
@@ -280,7 +283,23 @@ class OrderStrategy(Strategy):
         self._track(orders[0], command, None)
         for leg, px in zip(orders[1:], (command.stop_loss_px, command.take_profit_px), strict=True):
             self._track(leg, Market(name, -command.signed_qty), px, exits=True)
-        self.submit_order_list(orders)
+        self._send(command, lambda: self.submit_order_list(orders))
+
+    def _cancel(self, client_order_id: str) -> None:
+        def cancel() -> None:
+            if client_order_id in self.open:  # it may have filled on the way
+                self.cancel_order(ClientOrderId(client_order_id))
+
+        if self.courier is None:
+            cancel()
+        else:
+            self.courier.carry_cancel(cancel)
+
+    def _send(self, command: Market | Limit | Bracket, hand_over: Callable[[], None]) -> None:
+        if self.courier is None:
+            hand_over()
+        else:
+            self.courier.carry(command.instrument_id, hand_over)
 
     def _track(
         self, order: Any, command: Market | Limit | Bracket, px: float | None, exits: bool = False
@@ -316,7 +335,8 @@ class OrderStrategy(Strategy):
     def _price(self, instrument_id: str, px: float) -> Price:
         return Price(px, self.instruments[instrument_id].price_precision)
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """Hand an error to the link and end the run: the engine would swallow it."""
         if not isinstance(error, Stopped) and self.link is not None:
             self.link.failed(error)
         self.shutdown_system(f"{type(error).__name__}: {error}")

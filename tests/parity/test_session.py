@@ -4,17 +4,23 @@ import numpy as np
 import pytest
 
 from agents import parity
+from grid.latency import bounds_ns, measured
 from grid.venue import Venue
 from tests.support import markets
 from tests.support.grids import Grid
 
-CHANCE = Venue(slippage_prob=0.5, fill_seed=7)
+CHANCE = {
+    "slippage": Venue(slippage_prob=0.5, fill_seed=7),
+    "latency": Venue(latency_ms=2_000, latency_p99_ms=12_000, fill_seed=7),
+}
 MARKETS = {
     "bars": (markets.bar_columns(400), {}),
     "quotes": (markets.quote_columns(400), {}),
     "quotes, every third": (markets.quote_columns(400), {"every": 3}),
     "trades": (markets.trade_columns(400), {}),
     "trades, every third": (markets.trade_columns(400), {"every": 3}),
+    "quotes, with latency by chance": (markets.quote_columns(400), {}),
+    "depth": (markets.depth_columns(400), {}),
     "bars, with slippage by chance": (markets.bar_columns(400), {}),
     "continuous": (markets.bar_columns(400), {"kind": "continuous", "min_trade_qty": 200.0}),
 }
@@ -24,7 +30,7 @@ SHADOW = '\n[[agents]]\nid = "beta"\ncheckpoint = "baseline:random"\n'
 @pytest.mark.parametrize("market", MARKETS)
 def test_recorded_session_equals_replay_and_env(tmp_path, addresses, procs, market):
     columns, spec = MARKETS[market]
-    venue = CHANCE if "chance" in market else Venue()
+    venue = next((v for by, v in CHANCE.items() if by in market), Venue())
     grid = Grid(tmp_path, addresses, columns, agents=SHADOW, spec=spec, venue=venue)
     assert grid.up(procs).wait(60) == 0
     (run,) = grid.runs()
@@ -34,9 +40,14 @@ def test_recorded_session_equals_replay_and_env(tmp_path, addresses, procs, mark
     assert all(o.how == "action" for o in run.outcomes.values())
     assert len(run.fills) > 10
 
-    if venue.draws:
+    if venue.slippage_prob:
         opens = {f.px for f in run.fills} & _touch(run)
         assert 0 < len(opens) < len(run.fills)  # some slipped, some did not
+    if venue.latency_varies:  # the session's own latencies can be trained with
+        own = measured(Venue(latency_from="latest"), grid.home.sessions)
+        assert len(own.latency_quantiles_ms) == 101
+        least_ns, longest_ns = bounds_ns(own)
+        assert 10_000 < least_ns < longest_ns < 10**10
     checks = parity.compare(run, grid.home)
     assert [c for c in checks if not c.equal] == []
     assert {c.what for c in checks} >= {

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from envs.arrivals import Arrivals
+from envs.engine import EnvFill
 from envs.rewards import REWARDS, Executed, Step, find, is_unitless
 from grid.errors import ConfigError
 
@@ -112,18 +113,18 @@ def test_execution_shortfall_is_the_cost_against_the_arrival_price():
     assert reward(step(1000.0, 1000.0, fills=better)) == pytest.approx(0.01)
 
 
-def test_fill_belongs_to_the_change_that_could_have_reached_the_venue():
-    arrivals = Arrivals(latency_ns=100, multiplier=1.0)
-    arrivals.decided(0, 1.0, 50.0)
-    arrivals.decided(40, 1.0, 51.0)  # the same target: no new parent
-    arrivals.decided(80, -1.0, 52.0)
-    assert arrivals.executed(100, 1.0, 50.5, 0.0).arrival_px == 50.0
-    assert arrivals.executed(179, 1.0, 50.6, 0.0).arrival_px == 50.0
-    assert arrivals.executed(180, -2.0, 51.9, 0.0).arrival_px == 52.0
-    assert arrivals.executed(500, -2.0, 51.9, 0.0).arrival_px == 52.0
+def test_fill_belongs_to_the_change_of_target_that_its_order_serves():
+    def arrival(order_id):
+        return arrivals.executed(EnvFill(0, 1.0, 50.5, 0.0, order_id)).arrival_px
+
+    arrivals = Arrivals(multiplier=1.0)
+    arrivals.decided(1.0, 50.0, ["first"])
+    arrivals.decided(1.0, 51.0, ["again"])  # the same target: no new parent
+    arrivals.decided(-1.0, 52.0, ["turn"])
+    assert [arrival(name) for name in ("turn", "first", "again", "first")] == [52, 50, 50, 50]
     arrivals.begin()
-    arrivals.decided(1000, -1.0, 60.0)
-    assert arrivals.executed(1100, -1.0, 59.0, 0.0).arrival_px == 60.0
+    arrivals.decided(-1.0, 60.0, ["first"])
+    assert arrival("first") == 60.0
 
 
 def test_own_function_and_own_class_with_parameters(folder):
