@@ -63,3 +63,7 @@ class EnvError(ArgonautError):
 
 class ParityError(ArgonautError):
     """Two runs that must be equal are not."""
+
+
+class InvariantError(ArgonautError):
+    """A grid did what it must never do."""
