@@ -7,7 +7,10 @@ from typing import Final
 
 from agents.commands.line import cli
 
-SUBJECTS: Final = ("data", "training", "models", "running", "control", "sessions", "measuring")
+SUBJECTS: Final = (
+    "data", "training", "models", "running", "control", "sessions", "measuring",
+    "faults",
+)  # fmt: skip
 
 for subject in SUBJECTS:  # in the order of the help
     import_module(f"agents.commands.{subject}")
