@@ -15,7 +15,7 @@ from grid.errors import ConfigError
     option(
         "bench",
         "what to measure",
-        choices=("env", "vector", "bus", "decision", "replay", "realism"),
+        choices=("env", "vector", "bus", "decision", "replay", "realism", "train"),
     ),
     flag("--peers", "env: other projects' envs, too, each installed where it is missing"),
     flag("--json", "print one JSON object"),
@@ -51,4 +51,4 @@ def _bench(args: Args) -> None:
 def _demo(args: Args) -> int:
     from agents.demo import demo
 
-    return demo(args.home, COMMAND, Path(__file__).parent, short=args.short)
+    return demo(args.home, COMMAND, Path(COMMAND[1]).parent, short=args.short)
