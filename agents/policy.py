@@ -31,8 +31,44 @@ class Policy(Protocol):
         ...
 
 
-class OnnxPolicy:
-    """The policy in a checkpoint, run by ONNX Runtime: batch 1, one thread, the same bits always.
+class NetworkPolicy:
+    """A policy network run by ONNX Runtime: batch 1, one thread, the same bits always.
+
+    Args:
+        spec: what observation and action mean.
+        network: ONNX.
+        where: it comes from, for errors.
+
+    Raises:
+        CheckpointError: the network cannot be loaded.
+    """
+
+    def __init__(self, spec: Spec, network: bytes, where: str) -> None:
+        self.spec = spec
+        self._levels = spec.target.levels if spec.target.kind == "discrete" else None
+        try:
+            self._session = onnxruntime.InferenceSession(
+                network, _one_thread(), providers=["CPUExecutionProvider"]
+            )
+        except Exception as e:  # the runtime has no base class for its errors
+            raise CheckpointError(f"{where}: not a usable network: {e}") from e
+
+    def outputs(self, obs: Obs) -> NDArray[np.float32]:
+        """Return the network's outputs for obs: one a discrete level, or the target itself."""
+        result: list[Any] = self._session.run(None, {"obs": obs.reshape(1, -1)})
+        out: NDArray[np.float32] = result[0][0]
+        return out
+
+    def act(self, obs: Obs) -> float:
+        """Return the level with the highest output, or the clipped target."""
+        out = self.outputs(obs)
+        if self._levels is not None:
+            return self._levels[int(out.argmax())]
+        return min(1.0, max(-1.0, float(out[0])))
+
+
+class OnnxPolicy(NetworkPolicy):
+    """The policy in a checkpoint.
 
     Args:
         checkpoint: opened, hence verified.
@@ -48,31 +84,9 @@ class OnnxPolicy:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
-        self.spec = checkpoint.manifest.spec
-        target = self.spec.target
-        self._levels = target.levels if target.kind == "discrete" else None
-        try:
-            self._session = onnxruntime.InferenceSession(
-                checkpoint.read(ONNX), _one_thread(), providers=["CPUExecutionProvider"]
-            )
-        except CheckpointError:
-            raise
-        except Exception as e:  # the runtime has no base class for its errors
-            raise CheckpointError(f"{checkpoint.path / ONNX}: not a usable network: {e}") from e
+        network = checkpoint.read(ONNX)
+        super().__init__(checkpoint.manifest.spec, network, str(checkpoint.path / ONNX))
         self._prove()
-
-    def outputs(self, obs: Obs) -> NDArray[np.float32]:
-        """Return the network's outputs for obs: one a discrete level, or the target itself."""
-        result: list[Any] = self._session.run(None, {"obs": obs.reshape(1, -1)})
-        out: NDArray[np.float32] = result[0][0]
-        return out
-
-    def act(self, obs: Obs) -> float:
-        """Return the level with the highest output, or the clipped target."""
-        out = self.outputs(obs)
-        if self._levels is not None:
-            return self._levels[int(out.argmax())]
-        return min(1.0, max(-1.0, float(out[0])))
 
     def _prove(self) -> None:
         golden = self.checkpoint.tensors(GOLDEN)

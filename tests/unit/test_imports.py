@@ -24,7 +24,8 @@ LIGHT = (
 ENGINE = ("grid.node.", "envs.data.", "envs.engine", "envs.rerun", "envs.stage", "agents.bench.")
 TORCH = (
     "agents.algorithms", "agents.export", "agents.gather", "agents.progress", "agents.training",
-    "agents.vec", "agents.bench.vector", "agents.registry.export", "agents.transformer",
+    "agents.untrained", "agents.vec", "agents.bench.vector", "agents.registry.export",
+    "agents.transformer",
 )  # fmt: skip
 
 
