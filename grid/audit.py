@@ -63,15 +63,22 @@ class Audit:
         self._unsynced = False
 
     def write(
-        self, kind: Kind, by: str, reason: str, *, done: bool = True, subject: str = ""
+        self,
+        kind: Kind,
+        by: str,
+        reason: str,
+        *,
+        done: bool = True,
+        subject: str = "",
+        strategy_id: str = "",
     ) -> None:
-        """Append an entry."""
+        """Append an entry, about another strategy if one is named."""
         now_ns = time.time_ns()
         entry = Entry(
             at=f"{to_iso(now_ns)}.{now_ns // 1_000_000 % 1_000:03d}Z",
             ts_ns=now_ns,
             kind=kind,
-            strategy_id=self._strategy_id,
+            strategy_id=strategy_id or self._strategy_id,
             epoch=self._epoch,
             by=by,
             reason=reason,

@@ -13,10 +13,13 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
 import zmq
 
+from grid.access import Holder
+from grid.audience import Audience
 from grid.bus import (
     EVENTS_HWM,
     REQUESTS_HWM,
@@ -29,10 +32,12 @@ from grid.bus import (
     send_frames,
     wait_until_flowing,
 )
+from grid.context import Context
 from grid.errors import BusError
-from grid.laggards import CUT_OFF_S, Laggards
-from grid.peers import Peer, Peers, cut, name_of, waiting_bytes
+from grid.laggards import CUT_OFF_S
 from grid.process import Lifeline
+from grid.refusals import Refusals
+from grid.relay import Relay
 from grid.switch import SILENT_S, Sending, Side, Switch
 
 log = logging.getLogger(__name__)
@@ -53,10 +58,7 @@ class Proxy:
     COUNTERS: Final = {"events_in": 0, "bytes_in": 1, "events_out": 6, "bytes_out": 7}
 
     def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        addresses: Addresses,
-        cut_off_s: float = CUT_OFF_S,
+        self, context: Context, addresses: Addresses, cut_off_s: float = CUT_OFF_S
     ) -> None:
         self.counters: dict[str, float] = dict.fromkeys(self.COUNTERS, 0.0)
         inner = new_socket(context, zmq.SUB)
@@ -65,16 +67,15 @@ class Proxy:
         outer = new_socket(context, zmq.PUB)
         outer.set(zmq.SNDHWM, EVENTS_HWM)  # what one slow subscriber may keep waiting
         outer.set(zmq.RCVHWM, 0)  # else a subscriber's prefixes beyond the first 1,000 are lost
-        self._subscribers = Peers(outer)
-        self._laggards = Laggards[Peer](cut_off_s)
         control = new_socket(context, zmq.PAIR)
         control.bind("inproc://proxy")
         self._control = new_socket(context, zmq.PAIR)
         self._control.connect("inproc://proxy")
         self._sockets = [inner, outer, control]
         try:
-            bind(inner, addresses.events_in)
-            bind(outer, addresses.events_out)
+            context.bind(inner, addresses.events_in, "events_in")
+            context.bind(outer, addresses.events_out, "events_out")
+            self._audience = Audience(context.peers["events_out"], cut_off_s)
         except BusError:
             self._close()
             raise
@@ -92,20 +93,7 @@ class Proxy:
 
     def look(self, now_s: float) -> None:
         """Count the subscribers, tell who is slow, cut off who is slow for long."""
-        there = self._subscribers.present
-        waiting = {peer: waiting_bytes(peer) for peer in there}
-        slow, hopeless = self._laggards.look(waiting, now_s)
-        for peer in slow:
-            log.warning("subscriber %s is slow: %d bytes wait", name_of(peer), waiting[peer])
-        for peer in hopeless:
-            log.warning("subscriber %s is cut off: it did not catch up", name_of(peer))
-            cut(peer)
-        self.counters |= {
-            "subscribers": float(len(there)),
-            "slow": float(len(self._laggards.slow)),
-            "slowed": float(self._laggards.slowed),
-            "cut_off": float(self._laggards.cut_off),
-        }
+        self.counters |= self._audience.look(now_s)
 
     def close(self) -> None:
         """Stop the thread and close the sockets."""
@@ -121,17 +109,8 @@ class Proxy:
             log.exception("the proxy of events failed")
 
     def _close(self) -> None:
-        self._subscribers.close()
         for socket in (*self._sockets, self._control):
             socket.close()
-
-
-def bind(socket: zmq.Socket[bytes], address: str) -> None:
-    """Bind, or raise `BusError` with the reason."""
-    try:
-        socket.bind(address)
-    except zmq.ZMQError as e:
-        raise BusError(f"{address}: cannot be bound: {e.strerror}; is a broker there?") from e
 
 
 def lock(addresses: Addresses, stack: ExitStack) -> None:
@@ -163,6 +142,7 @@ def run(
     epoch: int,
     name: str = "broker",
     cut_off_s: float = CUT_OFF_S,
+    audit: Path | None = None,
 ) -> None:
     """Be the broker until `life.stopping`; ready when its own heartbeat has come back as an event.
 
@@ -172,6 +152,7 @@ def run(
         epoch: of this process.
         name: source of its heartbeats.
         cut_off_s: a subscriber that is behind for so long is cut off.
+        audit: file for what is refused to a key that has not the right to it: see `grid.audit`.
 
     Raises:
         BusError: another broker is running here, or an address is taken.
@@ -180,12 +161,14 @@ def run(
         lock(addresses, stack)
         context = new_context()
         stack.callback(context.destroy, linger=0)
-        proxy = Proxy(context, addresses, cut_off_s)
+        proxy = (Relay if context.identity else Proxy)(context, addresses, cut_off_s)
         stack.callback(proxy.close)
         sockets: dict[Side, zmq.Socket[bytes]] = {
-            "agents": _router(context, addresses.requests, stack),
-            "strategies": _router(context, addresses.strategies, stack),
+            "agents": _router(context, addresses.requests, "requests", stack),
+            "strategies": _router(context, addresses.strategies, "strategies", stack),
         }
+        refusals = Refusals(audit)
+        stack.callback(refusals.close)
         publisher = Publisher(context, addresses.events_in, name, epoch, role="broker")
         stack.callback(publisher.close)
         echo = Subscriber(context, addresses.events_out, [f"sys.{name}"])
@@ -193,30 +176,29 @@ def run(
         wait_until_flowing(context, addresses, publisher, START_TIMEOUT_S)
         log.info("ready, epoch %d, at %s and %s", epoch, addresses.events_in, addresses.requests)
         life.ready()
-        _loop(sockets, proxy, publisher, echo, life)
+        _loop(context, sockets, proxy, Switch(refusals.take), publisher, echo, life)
         publisher.heartbeat("stopping")
 
 
-def _router(
-    context: zmq.Context[zmq.Socket[bytes]], address: str, stack: ExitStack
-) -> zmq.Socket[bytes]:
+def _router(context: Context, address: str, endpoint: str, stack: ExitStack) -> zmq.Socket[bytes]:
     socket = new_socket(context, zmq.ROUTER)
     stack.callback(socket.close)
     socket.set(zmq.SNDHWM, REQUESTS_HWM)
     socket.set(zmq.RCVHWM, REQUESTS_HWM)
     socket.set(zmq.ROUTER_MANDATORY, 1)  # else a message to one who has left is lost silently
-    bind(socket, address)
+    context.bind(socket, address, endpoint)
     return socket
 
 
 def _loop(
+    context: Context,
     sockets: dict[Side, zmq.Socket[bytes]],
-    proxy: Proxy,
+    proxy: Proxy | Relay,
+    switch: Switch,
     publisher: Publisher,
     echo: Subscriber,
     life: Lifeline,
 ) -> None:
-    switch = Switch()
     poller = zmq.Poller()
     for source in (*sockets.values(), echo.socket, life.wake_fd):
         poller.register(source, zmq.POLLIN)
@@ -226,27 +208,28 @@ def _loop(
         if now_s >= next_beat_s:
             proxy.count()
             proxy.look(now_s)
-            publisher.heartbeat("running", _counters(switch, proxy, now_s))
+            counters = {**_counters(switch, proxy, now_s), **context.counters()}
+            publisher.heartbeat("running", counters)
             next_beat_s = now_s + BEAT_S
         ready = dict(poller.poll(max(1, round((next_beat_s - now_s) * 1e3))))
         now_s = time.monotonic()
         if sockets["agents"] in ready:
-            for frames in _received(sockets["agents"]):
-                _send(sockets, switch, switch.from_agent(frames, now_s))
+            for frames, who in _received(context, sockets["agents"]):
+                _send(sockets, switch, switch.from_agent(frames, now_s, who))
         if sockets["strategies"] in ready:
-            for frames in _received(sockets["strategies"]):
-                if (sending := switch.from_strategy(frames, now_s)) is not None:
+            for frames, who in _received(context, sockets["strategies"]):
+                if (sending := switch.from_strategy(frames, now_s, who)) is not None:
                     _send(sockets, switch, sending)
         if echo.socket in ready and echo.drain(BURST):
             life.beat()  # both halves work: this loop, and the proxy that sent its beat back
 
 
-def _received(socket: zmq.Socket[bytes]) -> Iterable[list[bytes]]:
-    yield socket.recv_multipart(zmq.NOBLOCK)
+def _received(context: Context, socket: zmq.Socket[bytes]) -> Iterable[tuple[list[bytes], Holder]]:
+    yield context.receive(socket)
     for _ in range(BURST):
         if not readable(socket):
             return
-        yield socket.recv_multipart(zmq.NOBLOCK)
+        yield context.receive(socket)
 
 
 def _send(sockets: dict[Side, zmq.Socket[bytes]], switch: Switch, sending: Sending) -> None:
@@ -260,7 +243,7 @@ def _send(sockets: dict[Side, zmq.Socket[bytes]], switch: Switch, sending: Sendi
             _send(sockets, switch, instead)
 
 
-def _counters(switch: Switch, proxy: Proxy, now_s: float) -> dict[str, float]:
+def _counters(switch: Switch, proxy: Proxy | Relay, now_s: float) -> dict[str, float]:
     heard = sum(now_s - r.heard_s <= SILENT_S for r in switch.routes.values())
     return {
         **proxy.counters,

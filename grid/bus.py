@@ -14,13 +14,13 @@ from typing import Final
 import zmq
 
 from grid import wire
+from grid.context import connect, new_context, refresh
 from grid.errors import BusError, ProtocolError
 from grid.requests import REQUESTS_HWM, Requester, Responder
 from grid.ring import Ring
 from grid.sockets import (
     Addresses,
     Waiter,
-    new_context,
     new_socket,
     readable,
     send_frames,
@@ -103,7 +103,7 @@ class Publisher:
         # without it a full queue loses silently, with it the send fails and can be counted
         self._socket.set(zmq.XPUB_NODROP, 1)
         self._socket.set(zmq.SNDTIMEO, to_ms(wait_s))
-        self._socket.connect(address)
+        connect(self._socket, address)
 
     @property
     def uptime_s(self) -> float:
@@ -167,7 +167,11 @@ class Publisher:
         return True
 
     def heartbeat(self, state: str, counters: dict[str, float] | None = None) -> int:
-        """Publish this process's `Heartbeat`, every second at least, from its working thread."""
+        """Publish this process's `Heartbeat`, every second at least, from its working thread.
+
+        With it, the sockets of this thread keep up with keys that have changed.
+        """
+        refresh(self._socket.context)
         topic = f"sys.{self.source}"
         streams = {t: seq for t, seq in self.high.items() if t != topic}
         counted = {"dropped": float(self.dropped), **(counters or {})}
@@ -213,7 +217,7 @@ class Subscriber:
         self._split: deque[bytes] = deque()  # of the last batch, what was not given out
         for prefix in prefixes:
             self.socket.subscribe(prefix)
-        self.socket.connect(address)
+        connect(self.socket, address)
 
     def follow(self, prefix: str) -> None:
         """Receive topics that begin with `prefix`, too, from a moment later on."""

@@ -12,10 +12,11 @@ import msgspec
 from grid import config, halt, wire
 from grid.audit import Audit
 from grid.bus import Addresses, Requester, new_context
-from grid.errors import BusError, ConfigError, ProtocolError
+from grid.errors import AccessError, BusError, ConfigError, ProtocolError
 from grid.gridstate import running
 from grid.halt import Halt
 from grid.home import Home
+from grid.identity import Identity, Security, identity_of
 from grid.topology import GridConfig
 
 type Verb = Literal["halt", "resume", "flatten"]
@@ -35,6 +36,7 @@ class Target(msgspec.Struct, frozen=True):
     name: str
     strategy_id: str = ""
     addresses: Addresses | None = None
+    security: Security = msgspec.field(default_factory=Security)
 
 
 def find(where: str, home: Home) -> Target:
@@ -45,10 +47,10 @@ def find(where: str, home: Home) -> Target:
     """
     for state in running(home):
         if state.name == where:
-            return Target(state.name, state.strategy_id, state.addresses)
+            return Target(state.name, state.strategy_id, state.addresses, state.security)
     if Path(where).is_file():
         found = config.load(Path(where), GridConfig)
-        return Target(found.name, found.node.strategy_id, found.bus)
+        return Target(found.name, found.node.strategy_id, found.bus, found.security)
     if _file(home, where).is_file():
         return Target(where)
     names = ", ".join(state.name for state in running(home)) or "none"
@@ -63,19 +65,33 @@ def person() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def act(verb: Verb, target: Target, home: Home, *, by: str = "", reason: str = "") -> str:
+def act(
+    verb: Verb, target: Target, home: Home, *, by: str = "", reason: str = "", key: str = ""
+) -> str:
     """Say it to the grid's node and return what is so from then on, in one sentence.
 
     A halt that no node answers is kept on disk, where a node that starts finds it; a halt of a grid
     that is not running is ended there.
 
+    Args:
+        verb: what is to be done.
+        target: the grid.
+        home: of keys and halts.
+        by: who asks; with a key that is not the grid's own, the key's name counts.
+        reason: for the audit log.
+        key: to come with, where the grid is secured; by default the one that its config names.
+
     Raises:
+        AccessError: the key cannot be used, or gives no right to do this.
         BusError: the node did not answer.
         ProtocolError: it answered what is no answer to this.
     """
     by = by or person()
+    own = None
+    if target.addresses is not None:
+        own = identity_of(target.security, target.addresses, home.keys, key)
     try:
-        reply = _ask(verb, target, by, reason)
+        reply = _ask(verb, target, by, reason, own)
     except BusError as e:
         runs = any(state.name == target.name for state in running(home))
         if verb == "flatten" or (verb == "resume" and runs):
@@ -92,12 +108,14 @@ def act(verb: Verb, target: Target, home: Home, *, by: str = "", reason: str = "
     return f"grid {target.name}: {', '.join(said)}"
 
 
-def _ask(verb: Verb, target: Target, by: str, reason: str) -> wire.ControlReply:
+def _ask(
+    verb: Verb, target: Target, by: str, reason: str, own: Identity | None
+) -> wire.ControlReply:
     if target.addresses is None:
         raise BusError("no address is known")
     request = _REQUESTS[verb](target.strategy_id, uuid.uuid4().hex, by, reason)
     deadline_s = time.monotonic() + _PATIENCE_S
-    context = new_context()
+    context = new_context(own)
     requester = Requester(context, target.addresses.requests)
     why = f"no reply at {target.addresses.requests} within {_PATIENCE_S:g} s"
     try:
@@ -112,6 +130,8 @@ def _ask(verb: Verb, target: Target, by: str, reason: str) -> wire.ControlReply:
                 case wire.Refused(retry=True):
                     why = reply.reason
                     time.sleep(0.1)
+                case wire.Refused() if own is not None:
+                    raise AccessError(f"{verb}: {reply.reason}")
                 case _:
                     raise ProtocolError(f"{verb}: expected a ControlReply, found {reply}")
     finally:

@@ -17,6 +17,12 @@ class ConfigError(ArgonautError):
     exit_code = 2
 
 
+class AccessError(ArgonautError):
+    """A key is missing, damaged, or does not give the right that is asked for."""
+
+    exit_code = 2
+
+
 class DataError(ArgonautError):
     """Market data is missing, damaged or unfit."""
 

@@ -32,6 +32,7 @@ from grid.bus import (
     wait,
     wait_until_flowing,
 )
+from grid.context import Context, receive
 from grid.dataset import Dataset, to_iso, to_ns
 from grid.errors import BusError, DataError, ProtocolError
 from grid.playhead import Playhead
@@ -170,9 +171,12 @@ class Desk:
         """Take in all that nodes have sent."""
         while True:
             try:
-                sender, *frames = self.socket.recv_multipart(zmq.NOBLOCK)
+                (sender, *frames), who = receive(self.socket)
             except zmq.Again:
                 return
+            if not who.grant.trade:
+                self.strangers += 1
+                continue
             try:
                 if len(frames) != 1:
                     raise ProtocolError(f"expected one frame, found {len(frames)}")
@@ -237,9 +241,7 @@ class Desk:
         return True
 
 
-def _router(
-    context: zmq.Context[zmq.Socket[bytes]], address: str, stack: contextlib.ExitStack
-) -> zmq.Socket[bytes]:
+def _router(context: Context, address: str, stack: contextlib.ExitStack) -> zmq.Socket[bytes]:
     if address.startswith("ipc://"):  # there, binding twice succeeds, and the first is cut off
         file = address.removeprefix("ipc://") + ".lock"
         try:
@@ -256,10 +258,7 @@ def _router(
     socket.set(zmq.SNDHWM, QUEUE)
     socket.set(zmq.RCVHWM, QUEUE)
     socket.set(zmq.ROUTER_MANDATORY, 1)  # else what is for a node that has gone is lost silently
-    try:
-        socket.bind(address)
-    except zmq.ZMQError as e:
-        raise BusError(f"{address}: cannot be bound: {e.strerror}; is a feed there?") from e
+    context.bind(socket, address, "feed")
     return socket
 
 

@@ -12,6 +12,7 @@ import msgspec
 from grid.bus import Addresses
 from grid.errors import BusError
 from grid.home import Home
+from grid.identity import Security
 
 CLAIM_TIMEOUT_S = 0.5
 
@@ -35,6 +36,7 @@ class GridState(msgspec.Struct, frozen=True, kw_only=True):
     started_ns: int
     addresses: Addresses
     children: tuple[ChildState, ...]
+    security: Security = msgspec.field(default_factory=Security)
 
 
 class Claim:

@@ -56,6 +56,11 @@ class Home:
         return self.root / "venues"
 
     @property
+    def keys(self) -> Path:
+        """Keys, and who may do what with them: see `grid.keys` and `grid.access`."""
+        return self.root / "keys"
+
+    @property
     def audit(self) -> Path:
         """Audit logs, one file a grid: see `grid.audit`."""
         return self.root / "audit"

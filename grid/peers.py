@@ -60,8 +60,10 @@ class Peers:
         return [Peer(fd, inode) for fd, inode in self._inodes.items()]
 
     def close(self) -> None:
-        """Stop watching; before the socket is closed, and when no thread uses it any more."""
-        self._watched.disable_monitor()
+        """Stop watching, when no thread uses the socket any more."""
+        if not self._watched.closed:
+            self._watched.disable_monitor()
+        self._monitor.close()
 
 
 def waiting_bytes(peer: Peer) -> int:

@@ -10,6 +10,7 @@ from typing import Final
 import zmq
 
 from grid import wire
+from grid.context import connect
 from grid.errors import BusError, ProtocolError
 from grid.sockets import new_socket, readable, send_frames, to_ms
 
@@ -102,7 +103,7 @@ class Requester:
         socket.set(zmq.RCVHWM, REQUESTS_HWM)
         # a request must not wait for a broker that comes back: it would arrive stale
         socket.set(zmq.IMMEDIATE, 1)
-        socket.connect(self._address)
+        connect(socket, self._address)
         return socket
 
 
@@ -126,7 +127,7 @@ class Responder:
         self.socket.set(zmq.SNDHWM, REQUESTS_HWM)
         self.socket.set(zmq.RCVHWM, REQUESTS_HWM)
         self.socket.set(zmq.IMMEDIATE, 1)
-        self.socket.connect(address)
+        connect(self.socket, address)
 
     @property
     def fd(self) -> int:

@@ -17,7 +17,6 @@ from grid.errors import ConfigError
 
 _POLLIN: Final = int(zmq.POLLIN)
 _MORE: Final = zmq.NOBLOCK | zmq.SNDMORE
-_ZERO_COPY_RECV: Final = 10  # not named by pyzmq
 _MAX_IPC_PATH_BYTES: Final = 100  # sun_path has 108
 
 Endpoint = Annotated[
@@ -76,14 +75,6 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             )
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(**{f: f"ipc://{end}" for f, end in ends.items()})
-
-
-def new_context() -> zmq.Context[zmq.Socket[bytes]]:
-    """Return a ZeroMQ context; one a process."""
-    context = zmq.Context()
-    # else every small message that waits in a queue pins its whole 8 KiB receive buffer
-    context.set(_ZERO_COPY_RECV, 0)
-    return context
 
 
 def new_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socket[bytes]:

@@ -9,6 +9,7 @@ import msgspec
 from grid import wire
 from grid.bus import Addresses, Subscriber, new_context
 from grid.errors import ProtocolError
+from grid.identity import Identity
 
 # column -> the counter that it shows; a process without one shows that it does not apply
 COLUMNS: Final = {
@@ -68,9 +69,14 @@ def fold(
     return {**processes, beat.name: ProcessStatus(first, beat, epoch)}
 
 
-def collect(addresses: Addresses, seconds: float, expected: Iterable[str] = ()) -> Snapshot:
+def collect(
+    addresses: Addresses,
+    seconds: float,
+    expected: Iterable[str] = (),
+    identity: Identity | None = None,
+) -> Snapshot:
     """Listen to the heartbeats of a running grid for `seconds`; two or more give rates."""
-    context = new_context()
+    context = new_context(identity)
     subscriber = Subscriber(context, addresses.events_out, ["sys."])
     processes: dict[str, ProcessStatus] = {}
     deadline_s = time.monotonic() + seconds

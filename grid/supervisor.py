@@ -159,6 +159,7 @@ class _Supervisor:
             started_ns=self._started_ns,
             addresses=self._config.bus,
             children=children,
+            security=self._config.security,
         )
         try:
             self._claim.write(state)

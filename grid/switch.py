@@ -2,16 +2,21 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
 
 from grid import wire
+from grid.access import ANYONE, Holder
 from grid.errors import ProtocolError
+from grid.grants import Topics, covers
+from grid.quota import Quota
 
 log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES: Final = 1 << 18
+REQUESTS_PER_S: Final = 5_000.0  # of one peer, and as many at once after a pause
 MAX_STRATEGIES: Final = 1_000
 SILENT_S: Final = 3.0  # a strategy registers each second
 
@@ -30,6 +35,9 @@ class Route(msgspec.Struct):
 class Switch:
     """Decides where requests and replies go.
 
+    Args:
+        on_refusal: called with who was refused what, and why, when a key has not the right to it.
+
     Attributes:
         routes: strategy_id -> its route.
         refused: reason -> requests answered here.
@@ -40,15 +48,23 @@ class Switch:
         lost: replies and refusals whose agent had left.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, on_refusal: Callable[[Holder, wire.Request | wire.Register, str], None] | None = None
+    ) -> None:
+        self._on_refusal = on_refusal or (lambda who, asked, why: None)
+        self._quota = Quota()
         self.routes: dict[str, Route] = {}
         self.refused: Counter[str] = Counter()
         self.ignored = self.requests = self.replies = self.bad = self.lost = 0
 
-    def from_agent(self, frames: list[bytes], now_s: float) -> Sending:
-        """Send [agent, empty, payload] on to its strategy, or answer it."""
+    def from_agent(self, frames: list[bytes], now_s: float, who: Holder = ANYONE) -> Sending:
+        """Send [agent, empty, payload] of a peer on to its strategy, or answer it."""
         self.requests += 1
         agent = frames[0]
+        # the grid's own processes share a key, and one of them must not use up what others need
+        peer = agent if who.grant.is_everything else who.name
+        if not self._quota.take(peer, REQUESTS_PER_S, now_s):
+            return self._answer(agent, "flood", _TOO_MANY)
         if len(frames) != 3 or frames[1]:
             said = f"expected an empty frame and one payload, found {len(frames) - 1} frames"
             return self._answer(agent, "malformed", wire.Refused(said, retry=False))
@@ -60,6 +76,11 @@ class Switch:
             request = wire.request(payload)
         except ProtocolError as e:
             return self._answer(agent, "undecodable", wire.Refused(str(e), retry=False))
+        if not who.grant.is_everything:
+            if said := _forbidden(request, who):
+                return self._forbid(agent, request, who, said)
+            request = _signed(request, who)
+            payload = wire.encode(request)
         route = self.routes.get(wire.addressee(request))
         if route is None:
             return self._refuse(agent, request, "unknown", "is not known here")
@@ -67,7 +88,9 @@ class Switch:
             return self._refuse(agent, request, "silent", f"has been silent for {SILENT_S:g} s")
         return "strategies", [route.routing_id, agent, payload]
 
-    def from_strategy(self, frames: list[bytes], now_s: float) -> Sending | None:
+    def from_strategy(
+        self, frames: list[bytes], now_s: float, who: Holder = ANYONE
+    ) -> Sending | None:
         """Take a registration [strategy, empty, payload], or pass [strategy, corr, payload] on."""
         if len(frames) != 3:
             self.bad += 1
@@ -77,9 +100,15 @@ class Switch:
             self.replies += 1
             return "agents", [corr, b"", payload]
         try:
-            self._register(strategy, wire.register(payload), now_s)
+            register = wire.register(payload)
         except ProtocolError:
             self.bad += 1
+            return None
+        if covers(who.grant.serve, register.strategy_id):
+            self._register(strategy, register, now_s)
+        else:
+            self.refused["forbidden"] += 1
+            self._on_refusal(who, register, f"it may not answer for {register.strategy_id!r}")
         return None
 
     def undeliverable(self, sending: Sending) -> Sending | None:
@@ -112,6 +141,50 @@ class Switch:
             case _:
                 return self._answer(agent, why, wire.Refused(reason, retry=True))
 
+    def _forbid(self, agent: bytes, request: wire.Request, who: Holder, said: str) -> Sending:
+        self._on_refusal(who, request, said)
+        reason = f"key {who.name!r}: {said}"
+        match request:
+            case wire.Action():
+                answer = wire.Answer("rejected", request.decision_seq, request.action_seq, reason)
+                return self._answer(agent, "forbidden", answer)
+            case _:
+                return self._answer(agent, "forbidden", wire.Refused(reason, retry=False))
+
     def _answer(self, agent: bytes, why: str, reply: wire.Reply) -> Sending:
         self.refused[why] += 1
         return "agents", [agent, b"", wire.encode(reply)]
+
+
+_TOO_MANY: Final = wire.Refused(f"more than {REQUESTS_PER_S:g} requests in a second", retry=True)
+
+
+def _forbidden(request: wire.Request, who: Holder) -> str:
+    """Say why a key may not ask this; empty if it may."""
+    grant = who.grant
+    match request:
+        case wire.Hello() | wire.Action() | wire.Renew():
+            if not covers(grant.act, request.strategy_id):
+                return f"it may not act for strategy {request.strategy_id!r}"
+            if not covers(grant.agents, request.agent_id):
+                return f"it may not act as agent {request.agent_id!r}"
+        case wire.Halt() | wire.Resume() | wire.Flatten():
+            if not covers(grant.control, request.strategy_id):
+                return f"it may not control strategy {request.strategy_id!r}"
+        case wire.Fetch() | wire.Tail():
+            if not grant.history:
+                return "it may not fetch past events"
+            if not Topics(grant.subscribe).allow(f"{request.topic}\0".encode()):
+                return f"it may not follow topic {request.topic!r}"
+    return ""
+
+
+def _signed(request: wire.Request, who: Holder) -> wire.Request:
+    """Return a request under the name that was proved, whatever it says of itself."""
+    match request:
+        case wire.Halt() | wire.Resume() | wire.Flatten():
+            return msgspec.structs.replace(request, by=who.name)
+        case wire.Fetch() | wire.Tail():
+            return msgspec.structs.replace(request, client=who.name)
+        case _:
+            return request  # as an agent that the key may be

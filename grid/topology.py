@@ -10,6 +10,7 @@ from grid.bus import Addresses
 from grid.dataset import to_ns
 from grid.errors import DataError
 from grid.home import Home
+from grid.identity import Security
 from grid.lifecycle import ProcessSpec
 from grid.limits import Limits
 from grid.wire import Role
@@ -128,6 +129,7 @@ class GridConfig(_Section, frozen=True):
         node: what trades.
         agents: what decides; exactly one is the champion.
         limits: on what may be traded and lost.
+        security: whether the bus is encrypted, and with which key processes come to it.
     """
 
     name: Name
@@ -137,6 +139,7 @@ class GridConfig(_Section, frozen=True):
     bus: Addresses = msgspec.field(default_factory=Addresses)
     recorder: RecorderConfig = msgspec.field(default_factory=RecorderConfig)
     limits: Limits = msgspec.field(default_factory=Limits)
+    security: Security = msgspec.field(default_factory=Security)
 
     def __post_init__(self) -> None:
         ids = [a.id for a in self.agents]

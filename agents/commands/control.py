@@ -2,13 +2,14 @@
 
 from typing import Any, Final
 
-from agents.commands.line import command
+from agents.commands.line import KEY, command
 from grid.cli import Args, option
 
 _CONTROL: Final = (
     option("grid", "name of a running grid, or its TOML file"),
     option("--reason", "for the audit log", default=""),
-    option("--by", "who asks (default: USER@HOST)", default=""),
+    option("--by", "who asks (default: USER@HOST); a key's own name counts more", default=""),
+    KEY,
 )
 
 
@@ -33,4 +34,5 @@ def _control(verb: Any, args: Args) -> None:
     from grid import control
 
     target = control.find(args.grid, args.home)
-    print(control.act(verb, target, args.home, by=args.by, reason=args.reason))
+    said = {"by": args.by, "reason": args.reason, "key": args.key}
+    print(control.act(verb, target, args.home, **said))

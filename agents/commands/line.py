@@ -19,6 +19,7 @@ cli: Final = CommandLine(
         "check": "look for what would fool you",
         "models": "checkpoints under names, promoted and rolled back",
         "sessions": "look at recorded sessions",
+        "keys": "who may do what on a grid that other machines can reach",
     },
 )
 command: Final = cli.command
@@ -30,6 +31,7 @@ SET: Final = option(
     "--set", "override a key of the file", action="append", default=[], metavar="KEY=VALUE"
 )
 CHECKPOINT: Final = option("checkpoint", "a checkpoint, or a run for its latest", type=Path)
+KEY: Final = option("--key", "to come with (default: the config's)", default="")
 SESSION: Final = option("session", "id, folder, file, or `latest`")
 CHILD: Final = (
     option("--config", "TOML file of the grid", type=Path, required=True),
@@ -41,13 +43,15 @@ CHILD: Final = (
 
 def child(args: Args, role: str) -> tuple[Any, str, Any]:
     """Begin a process of a grid: its config, its name, its lifeline."""
-    from grid import process
+    from grid import identity, process
     from grid.config import convert, load
     from grid.topology import GridConfig, Name
 
     name: str = convert(args.name or role, Name, "--name")
     life = process.start(name, args.lifeline)
-    return load(args.config, GridConfig, args.set), name, life
+    config = load(args.config, GridConfig, args.set)
+    identity.enter(config.security, config.bus, args.home.keys)
+    return config, name, life
 
 
 def show(home: Home, name: str, *, verify: bool = False) -> None:

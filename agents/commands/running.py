@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from agents.commands.line import CHILD, COMMAND, SET, child, command
+from agents.commands.line import CHILD, COMMAND, KEY, SET, child, command
 from grid.cli import Args, number, option
 from grid.errors import ConfigError
 
@@ -17,7 +17,7 @@ from grid.errors import ConfigError
 )
 def _up(args: Args) -> int:
     from agents.grids import check
-    from grid import supervisor
+    from grid import identity, registrar, supervisor
     from grid.config import load
     from grid.topology import GridConfig, processes
 
@@ -26,6 +26,9 @@ def _up(args: Args) -> int:
 
     config = load(args.config, GridConfig, args.set)
     check(config, args.home)
+    if identity.is_on(config.security, config.bus):
+        registrar.make_grid_key(args.home.keys)
+    identity.enter(config.security, config.bus, args.home.keys)  # before anything starts
     specs = processes(config, COMMAND, args.config, args.home, args.set)
     return supervisor.run(config, specs, args.home, tell)
 
@@ -38,7 +41,9 @@ def _broker(args: Args) -> None:
     from grid.epoch import next_epoch
 
     config, name, life = child(args, "broker")
-    broker.run(config.bus, life, epoch=next_epoch(args.home.epochs, name), name=name)
+    audit = args.home.audit / f"{config.name}.jsonl"
+    epoch = next_epoch(args.home.epochs, name)
+    broker.run(config.bus, life, epoch=epoch, name=name, audit=audit)
 
 
 @command("record", "one process of a grid: writes a session", "--config configs/grid.toml", *CHILD)
@@ -122,15 +127,19 @@ def _agent(args: Args) -> None:
     "--seconds 5",
     option("--config", "a grid that no supervisor here has started", type=Path),
     option("--seconds", "to listen", type=number, default=2.5),
+    KEY,
 )
 def _status(args: Args) -> int:
     from grid import status
     from grid.config import load
     from grid.gridstate import running
+    from grid.identity import identity_of
     from grid.topology import GridConfig
 
     if args.config is not None:
-        snapshot = status.collect(load(args.config, GridConfig).bus, args.seconds)
+        config = load(args.config, GridConfig)
+        own = identity_of(config.security, config.bus, args.home.keys, args.key)
+        snapshot = status.collect(config.bus, args.seconds, identity=own)
         print(status.render(snapshot))
         return 0 if snapshot.processes else 1
     grids = running(args.home)
@@ -139,5 +148,6 @@ def _status(args: Args) -> int:
     for grid in grids:
         expected = [child.name for child in grid.children]
         print(f"grid {grid.name}, supervisor {grid.pid}")
-        print(status.render(status.collect(grid.addresses, args.seconds, expected)))
+        own = identity_of(grid.security, grid.addresses, args.home.keys, args.key)
+        print(status.render(status.collect(grid.addresses, args.seconds, expected, own)))
     return 0 if grids else 1

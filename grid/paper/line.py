@@ -9,6 +9,7 @@ from typing import Any, Final
 import zmq
 
 from grid import wire
+from grid.context import connect
 from grid.errors import ProtocolError
 from grid.sockets import new_socket
 
@@ -115,5 +116,5 @@ class Line:
         socket.set(zmq.SNDHWM, _QUEUE)
         socket.set(zmq.RCVHWM, _QUEUE)
         socket.set(zmq.IMMEDIATE, 1)
-        socket.connect(self._address)
+        connect(socket, self._address)
         return socket

@@ -17,6 +17,7 @@ import zmq
 
 from grid import wire
 from grid.bus import Addresses, Publisher, new_context, new_socket, wait, wait_until_flowing
+from grid.context import Context, receive
 from grid.errors import BusError, ProtocolError
 from grid.paper.counterparty import Counterparty
 from grid.paper.journal import Journal
@@ -73,9 +74,12 @@ class _Door:
         """Answer what has arrived, at most `BURST` messages."""
         for _ in range(BURST):
             try:
-                sender, *frames = self.socket.recv_multipart(zmq.NOBLOCK)
+                (sender, *frames), who = receive(self.socket)
             except zmq.Again:
                 return
+            if not who.grant.trade:
+                self.bad += 1
+                continue
             try:
                 if len(frames) != 1:
                     raise ProtocolError(f"expected one frame, found {len(frames)}")
@@ -119,14 +123,9 @@ def _lock(file: Path, stack: contextlib.ExitStack) -> None:
         raise BusError(f"{file}: another venue keeps it") from None
 
 
-def _router(
-    context: zmq.Context[zmq.Socket[bytes]], address: str, stack: contextlib.ExitStack
-) -> zmq.Socket[bytes]:
+def _router(context: Context, address: str, stack: contextlib.ExitStack) -> zmq.Socket[bytes]:
     socket = new_socket(context, zmq.ROUTER)
     stack.callback(socket.close)
     socket.set(zmq.ROUTER_MANDATORY, 1)  # else what is for a node that has gone is lost silently
-    try:
-        socket.bind(address)
-    except zmq.ZMQError as e:
-        raise BusError(f"{address}: cannot be bound: {e.strerror}; is a venue there?") from e
+    context.bind(socket, address, "venue")
     return socket

@@ -52,6 +52,7 @@ class Grid:
         feed = {"speed": 0, "lockstep": "true", **options.pop("feed", {})}
         node = {"ttl_ms": 5000, "wait_for_agents_s": 30, **options.pop("node", {})}
         limits = options.pop("limits", {})
+        security = options.pop("security", {})
         assert not options, options
         lines = [f"{k} = {v}" for k, v in feed.items()]
         self.config.write_text(
@@ -61,6 +62,8 @@ class Grid:
             + "\n".join(f"{k} = {v}" for k, v in node.items())
             + "\n[limits]\n"
             + "\n".join(f"{k} = {v}" for k, v in limits.items())
+            + "\n[security]\n"
+            + "\n".join(f"{k} = {v}" for k, v in security.items())
             + f'\n[[agents]]\nid = "alpha"\nrole = "champion"\ncheckpoint = '
             f'"{champion or self.checkpoint.path}"\n' + agents
         )
