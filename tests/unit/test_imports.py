@@ -1,6 +1,7 @@
 """Imports point down, and light processes stay light."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,17 @@ def test_light_module_loads_nothing_heavy(module):
     )
     assert found.returncode == 0, found.stderr
     assert found.stdout.strip() == "[]"
+
+
+def test_env_starts_no_thread_when_it_is_imported():
+    # a nursery imports it and then forks the envs
+    code = "import os, envs.trading_recipe; print(len(os.listdir('/proc/self/task')))"
+    alone = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=alone, capture_output=True, text=True,
+        timeout=60, check=True,
+    )  # fmt: skip
+    assert found.stdout.strip() == "1"
 
 
 def test_imports_point_down():
