@@ -302,7 +302,9 @@ class Seat:
         ready = rows.take(envelope)
         for each in ready:
             row = wire.event(each)
-            assert isinstance(row, wire.Bar | wire.Quote | wire.Trade)  # the topic says so
+            assert isinstance(
+                row, wire.Bar | wire.Quote | wire.Trade | wire.Depth
+            )  # the topic says so
             self._follower.push(row)
         self.counts["rows"] += len(ready)
         if rows.waiting == 1 and not ready:

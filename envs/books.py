@@ -54,7 +54,8 @@ def book_data(
     quotes = _quotes(instrument, columns)
     if events is None or not meets_events(manifest, venue):
         packets = depth_packets(instrument, columns)
-        return [datum for pair in zip(packets, quotes, strict=True) for datum in pair]
+        pairs = (datum for pair in zip(packets, quotes, strict=True) for datum in pair)
+        return [quotes[0], *pairs]  # an order on the first row is checked before its quote comes
     counts = columns["event"]
     first, last = int(counts[0]), int(counts[-1])
     data: list[Any] = [_snapshot(instrument, events, first, int(columns["ts_event"][0])), quotes[0]]

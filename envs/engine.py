@@ -180,9 +180,9 @@ class StepLink:
 class TimedLink(StepLink):
     """The same by time: an alert at each decision that the caller wants, instead of every row.
 
-    For bars and books. On bars an order fills on the quotes of opens alone, so the bars need not go
-    through the engine at all; a decision is an alert at the bar's close. A book goes through it
-    without a call for each change; a decision is an alert at the row's time.
+    For bars and events of books. On bars an order fills on the quotes of opens alone, so the bars
+    need not go through the engine at all; a decision is an alert at the bar's close. A book goes
+    through it without a call for each event; a decision is an alert at the row's time.
     """
 
     wants_rows = False
@@ -227,6 +227,7 @@ class SteppedEngine:
         venue: what trading costs.
         keep_history: keep closed orders and positions for `reports`, at the price of memory.
         book: which book orders meet, see `envs.books.book_type`.
+        by_events: whether they meet every event of it.
     """
 
     def __init__(
@@ -237,9 +238,10 @@ class SteppedEngine:
         *,
         keep_history: bool = False,
         book: Book = "L1",
+        by_events: bool = False,
     ) -> None:
         claim(self)
-        self._timed = spec.rows in ("bar", "depth")
+        self._timed = spec.timed or spec.rows == "bar" or by_events
         self._link = (TimedLink if self._timed else StepLink)(spec.every, keep_history)
         self._engine, self.strategy = build(spec, instrument, venue, self._link, book=book)
         self.ledger = self.strategy.ledger
@@ -264,14 +266,16 @@ class SteppedEngine:
         fill_seed: int | None = None,
         *,
         events: Columns | None = None,
+        times_ns: list[int] | None = None,
     ) -> None:
         """Run the rows in `columns` up to the first decision.
 
         Args:
             manifest: of the dataset that the columns are from.
-            columns: the rows of the episode.
+            columns: the rows of the episode, or the ticks that they are made of.
             fill_seed: of the draws of fills, None for the venue's own.
             events: of the dataset, if it has any.
+            times_ns: of the decisions, None for those of the rows.
 
         Raises:
             EngineError: the engine failed, or there was no decision in the data.
@@ -290,7 +294,7 @@ class SteppedEngine:
             manifest, columns, bars, self._venue, only_quotes=self._timed, events=events
         )
         feed_engine(self._engine, self.strategy, self._venue, data, seed)
-        self._link.begin(columns["ts_event"].tolist())
+        self._link.begin(columns["ts_event"].tolist() if times_ns is None else times_ns)
         self._run = greenlet.greenlet(self._engine.run)
         self._run.switch()
         self._check_alive(self._run)
@@ -362,7 +366,7 @@ def build(
     if venue.account == "cash" and min(spec.target.levels, default=0.0) < 0:
         raise ConfigError("a cash account cannot go short: expected levels from 0, found below")
     engine = silent_engine()
-    latency_ns = ENGINE_NS if venue.latency_varies else venue.latency_ns
+    latency_ns = ENGINE_NS if _needs_courier(spec, venue) else venue.latency_ns
     add_venue(
         engine, instrument.venue, instrument.currency, spec.capital, venue,
         latency_ns=latency_ns, book=book,
@@ -378,9 +382,13 @@ def feed_engine(
 ) -> None:
     """Give an engine of `build` its data, and its strategy the latencies that it draws on them."""
     engine.add_data(data, validate=False)
-    if venue.latency_varies:
+    if _needs_courier(strategy.spec, venue):
         times_ns = {strategy.instrument.id: times_of(data)}
         strategy.dispatch = Courier(strategy, Latency(venue, seed), times_ns).dispatch
+
+
+def _needs_courier(spec: Spec, venue: Venue) -> bool:
+    return venue.latency_varies or spec.timed  # an alert between two events lets orders through
 
 
 def times_of(data: Sequence[Any]) -> NDArray[np.int64]:

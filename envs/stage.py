@@ -132,6 +132,9 @@ class Stage:
             for instrument in copies:
                 self._engine.add_instrument(to_engine(instrument))
             trader = OrderStrategy(copies, capital, link, f"AGENT-{n + 1:03d}")
+            trader.books = frozenset(
+                i.id for i, book in zip(copies, books, strict=True) if book != "L1"
+            )
             self.traders.append(trader)
             self._engine.add_strategy(trader)
         self.traders[0].perform = self._perform

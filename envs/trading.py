@@ -4,6 +4,7 @@ One step is one decision: the action names a target position, the engine runs on
 decision with latency, spread and fees, and the reward is what that did to the account.
 """
 
+import bisect
 import math
 import operator
 from typing import Any, Final, Literal
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 
 from envs import rewards
 from envs.arrivals import Arrivals
-from envs.books import book_type
+from envs.books import book_type, meets_events
 from envs.engine import EnvFill, SteppedEngine, check_latency
+from envs.made_bars import between, cut, seen
 from envs.pipeline import ACCOUNT, ROWS, Pipeline, as_rows, book_of
 from grid.dataset import Dataset, to_iso
 from grid.errors import ConfigError, DataError
@@ -39,11 +41,12 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
     `row`, `ts_event_ns`, and `fills`, those since the last decision.
 
     Args:
-        dataset: bars, quotes, trades, or a book.
+        dataset: bars, quotes, trades, or a book; quotes or trades also where the spec's bars are to
+            be made of them.
         spec: features, action rule, capital.
         venue: costs.
         rows: half-open range of rows that decisions are taken on, None for all; earlier rows
-            serve as warm-up.
+            serve as warm-up. Of made bars the bars are counted.
         steps: decisions in an episode, which then starts at a random row; None for one episode
             over the whole range.
         reward: its name or dotted path, see `envs.rewards`.
@@ -79,6 +82,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             raise ConfigError(f"render_mode: expected rgb_array or none, found {render_mode!r}")
         self.render_mode = render_mode
         self._film: Any = None
+        dataset = seen(dataset, spec)
         manifest = dataset.manifest
         check_fit(dataset, spec, venue)
         self._spec = spec
@@ -86,12 +90,6 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         self.dataset = dataset
         self.pipeline = Pipeline(spec)
         self._lo, self._hi = _decision_rows(dataset, self.pipeline, rows)
-        available = (self._hi - self._lo - 1) // spec.every
-        if not 1 <= (available if steps is None else steps) <= available:
-            raise DataError(
-                f"{manifest.name}: rows {self._lo} to {self._hi} allow 1 to {available} steps "
-                f"an episode, found {steps}"
-            )
         self._steps = steps
         self._reward = rewards.find(reward)
         self._is_log_equity = reward == "log_equity"
@@ -110,6 +108,15 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         self._first = first
         self._prices: list[float] = as_rows(columns)["close"].tolist()
         self._times_ns: list[int] = columns["ts_event"].tolist()
+        self._at: list[int] | None = None  # by a timer: the newest row at each decision
+        if spec.timer_s:
+            self._decide_by_time()
+        available = (self._hi - self._lo - 1) // spec.every
+        if not 1 <= (available if steps is None else steps) <= available:
+            raise DataError(
+                f"{manifest.name}: rows {self._lo} to {self._hi} allow 1 to {available} steps "
+                f"an episode, found {steps}"
+            )
         self._levels = spec.target.levels if spec.target.kind == "discrete" else ()
         self._multiplier = manifest.instrument.multiplier
         self._engine = SteppedEngine(
@@ -118,6 +125,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             venue,
             keep_history=keep_history,
             book=book_type(manifest, venue),
+            by_events=meets_events(manifest, venue),
         )
         self._ledger = self._engine.ledger
         self._order_qty = self._engine.strategy.intent.order_qty
@@ -140,7 +148,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
     ) -> tuple[Obs, dict[str, Any]]:
         """Start an episode, at `options["row"]`, else at a random row, else at the first.
 
-        Where fills depend on chance, `options["fill_seed"]` seeds it, else the env's own seed.
+        With a timer, at the first decision that knows of that row. Where fills depend on chance, `options["fill_seed"]` seeds it, else the env's own seed.
 
         Raises:
             DataError: the row asked for leaves no room for the episode.
@@ -149,6 +157,8 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         every = self._spec.every
         last_start = self._hi - 1 - (self._steps or 1) * every
         row = (options or {}).get("row")
+        if row is not None and self._at is not None:
+            row = bisect.bisect_left(self._at, row)
         if row is None:
             row = self._lo
             if self._steps is not None:
@@ -158,14 +168,10 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         steps = self._steps or (self._hi - 1 - row) // every
         self._row = row
         self._last_row = row + steps * every
-        window = {
-            k: np.asarray(v[row : self._last_row + 1]) for k, v in self.dataset.columns.items()
-        }
         fill_seed = (options or {}).get("fill_seed")
         if fill_seed is None and self.venue.draws:
             fill_seed = int(self.np_random.integers(1 << 31))
-        events = self.dataset.events
-        self._engine.start(self.dataset.manifest, window, fill_seed, events=events)
+        self._start_engine(fill_seed)
         self._fills_seen = 0
         self._traded = 0.0
         self._behind = 0
@@ -250,6 +256,33 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         self._engine.close()
         self._last_row = self._row
 
+    def _decide_by_time(self) -> None:
+        """Count decisions in place of rows: what follows is by the number of the decision."""
+        first, timer_ns = self._first, self._spec.timer_ns
+        newest, times_ns = timed_rows(np.array(self._times_ns), self._lo - first, timer_ns)
+        if len(newest) < 2:
+            raise DataError(
+                f"{self.dataset.manifest.name}: expected two decisions or more, every "
+                f"{self._spec.timer_s:g} s from row {self._lo} to {self._hi}, found {len(newest)}"
+            )
+        self._at = (newest + first).tolist()
+        self._prices = [self._prices[row] for row in newest.tolist()]
+        self._times_ns = times_ns.tolist()
+        self._lo, self._hi, self._first = 0, len(newest), 0
+
+    def _start_engine(self, fill_seed: int | None) -> None:
+        """Run the engine to the first decision, on what it needs until the last one."""
+        dataset, times_ns = self.dataset, None
+        if self._at is None and dataset.ticks is None:
+            market = cut(dataset, self._row, self._last_row + 1)
+        else:
+            first = self._first
+            times_ns = self._times_ns[self._row - first : self._last_row - first + 1]
+            market = between(dataset.ticks or dataset, times_ns[0], times_ns[-1])
+        self._engine.start(
+            market.manifest, market.columns, fill_seed, events=market.events, times_ns=times_ns
+        )
+
     def _add_to_film(self, info: dict[str, Any]) -> None:
         self._film.add(
             info["ts_event_ns"], info["price"], info["position_qty"], info["equity"], info["fills"]
@@ -298,10 +331,11 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
     def _observe(self) -> Obs:
         if self._by_index:
             index: Obs = np.empty(1 + len(ACCOUNT), dtype=np.float32)
-            index[0] = self._row
+            index[0] = self._row if self._at is None else self._at[self._row]
             index[1:] = self._account
             return index
-        end = (self._row - self._offset + 1) * self._width
+        row = self._row if self._at is None else self._at[self._row]
+        end = (row - self._offset + 1) * self._width
         size = self._window_size
         obs: Obs = self._flat[end - size : end + len(ACCOUNT)].copy()
         obs[size:] = self._account
@@ -319,10 +353,24 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             "fees": ledger.fees,
             "traded": ledger.traded,
             "price": price,
-            "row": self._row,
+            "row": self._row if self._at is None else self._at[self._row],
             "ts_event_ns": self._times_ns[self._row - self._first],
             "fills": new,
         }
+
+
+def timed_rows(
+    times_ns: NDArray[np.int64], first: int, timer_ns: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the decisions of a timer: the newest row at each, and its time.
+
+    They lie on the multiples of the timer since which there is a new row, from row `first` on, and
+    not after the last row.
+    """
+    due_ns = -(-times_ns // timer_ns) * timer_ns
+    newest = np.flatnonzero(np.diff(due_ns, append=due_ns[-1] + 1))
+    newest = newest[(newest >= first) & (due_ns[newest] <= times_ns[-1])]
+    return newest, due_ns[newest]
 
 
 def _index_space(rows: int, clip: float) -> spaces.Box:
@@ -356,7 +404,12 @@ def check_fit(dataset: Dataset, spec: Spec, venue: Venue) -> None:
         raise ConfigError(f"{manifest.name}: expected {expected}, found {found}")
     if manifest.bar != spec.bar:
         raise ConfigError(f"{manifest.name}: expected {spec.bar} bars, found {manifest.bar}")
-    check_latency(manifest, venue)
+    if (dataset.ticks is not None) != bool(spec.bars_from):
+        raise ConfigError(
+            f"{manifest.name}: expected bars {f'made of {spec.bars_from}s' if spec.bars_from else 'as given'}, "
+            f"found {'made' if dataset.ticks else 'given'} ones"
+        )
+    check_latency((dataset.ticks or dataset).manifest, venue)
 
 
 def _decision_rows(

@@ -128,7 +128,9 @@ class _Node:
         self._paper = self._paper_wiring() if setup.paper else None
         latency = Latency(setup.venue, setup.venue.fill_seed)
         route: Route = (
-            PaperRoute(self._paper, latency) if self._paper else SandboxRoute(latency)
+            PaperRoute(self._paper, latency)
+            if self._paper
+            else SandboxRoute(latency, waits=setup.spec.book is not None)
         )
         self._link = BusLink(
             setup.spec,

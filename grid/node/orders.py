@@ -110,6 +110,7 @@ class OrderStrategy(Strategy):
         open: orders by client order id, oldest first.
         perform: carries out what the link answers.
         courier: takes orders to the venue; without one they go at once.
+        books: instruments whose orders meet a whole book, which fills them at once or not at all.
     """
 
     def __new__(
@@ -143,6 +144,7 @@ class OrderStrategy(Strategy):
         self.open: dict[str, OpenOrder] = {}
         self.perform: Callable[[Any], None] = self.execute
         self.courier: Courier | None = None
+        self.books: frozenset[str] = frozenset()
         self.refused = 0
         self._ids = {i.id: InstrumentId.from_str(i.id) for i in instruments}
 
@@ -253,10 +255,15 @@ class OrderStrategy(Strategy):
             self._ids[command.instrument_id],
             _side(command.signed_qty),
             self._quantity(command),
+            time_in_force=self._market_tif(command),
             reduce_only=command.reduce_only,
         )
         self._track(order, command, None)
         self._send(command, lambda: self.submit_order(order))
+
+    def _market_tif(self, command: Market | Bracket) -> TimeInForce:
+        # what a book cannot fill at once would stay open for ever
+        return TimeInForce.IOC if command.instrument_id in self.books else TimeInForce.GTC
 
     def _limit(self, command: Limit) -> None:
         order = self.order_factory.limit(
@@ -278,6 +285,7 @@ class OrderStrategy(Strategy):
             self._quantity(command),
             tp_price=self._price(name, command.take_profit_px),
             sl_trigger_price=self._price(name, command.stop_loss_px),
+            time_in_force=self._market_tif(command),
             tp_post_only=False,
         )
         self._track(orders[0], command, None)

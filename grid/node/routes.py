@@ -65,12 +65,13 @@ class SandboxRoute:
 
     Args:
         latency: when orders arrive.
+        waits: as in `Route`; where an order may be canceled in part, for lack of depth.
     """
 
-    waits = False
     kept = None
 
-    def __init__(self, latency: Latency) -> None:
+    def __init__(self, latency: Latency, *, waits: bool = False) -> None:
+        self.waits = waits
         self._latency = latency
         self._held: deque[tuple[int, Any]] = deque()
         self._at_venue: set[str] = set()

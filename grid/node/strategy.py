@@ -18,6 +18,7 @@ from nautilus_trader.model import (
     Quantity,
     QuoteTick,
     StrategyId,
+    TimeInForce,
 )
 from nautilus_trader.trading import Strategy, StrategyConfig
 
@@ -90,10 +91,12 @@ class AgentStrategy(Strategy):
         self.dispatch: Callable[[Any], None] = self.submit_order
         self.last_order_id = ""
         self._row: Callable[[Any], float | None] = link.row
+        # what a book cannot fill at once would stay open for ever
+        self._time_in_force = TimeInForce.IOC if spec.rows == "depth" else TimeInForce.GTC
         self._quantities: dict[float, Quantity] = {}  # an agent orders few sizes, many times
         # a trade comes as the quote that it makes; of a book the quotes only tell risk a price
-        self._on_rows = spec.rows in ("quote", "trade")
-        self._ticks = spec.rows == "bar" and link.wants_ticks
+        self._on_rows = spec.rows in ("quote", "trade") and link.wants_rows
+        self._ticks = spec.rows != "depth" and link.wants_ticks
         self._instrument_id = InstrumentId.from_str(instrument.id)
         self._precisions = (instrument.price_precision, instrument.size_precision)
 
@@ -102,7 +105,7 @@ class AgentStrategy(Strategy):
     def on_start(self) -> None:
         """Subscribe, and tell the link."""
         self.ledger.reset(self.spec.capital)
-        if self.spec.rows == "bar" and self.link.wants_rows:
+        if self.spec.rows == "bar" and self.link.wants_rows and not self.spec.bars_from:
             self.subscribe_bars(BarType.from_str(self.spec.bar_type))
         if self.spec.rows == "depth" and self.link.wants_rows:
             self.subscribe_book_deltas(self._instrument_id, BookType.L2_MBP)
@@ -177,6 +180,7 @@ class AgentStrategy(Strategy):
             self._instrument_id,
             side,
             quantity,
+            time_in_force=self._time_in_force,
             client_order_id=ClientOrderId(client_order_id) if client_order_id else None,
         )
         ledger.order(qty)

@@ -20,7 +20,7 @@ MARKETS = {
     "trades": (markets.trade_columns(400), {}),
     "trades, every third": (markets.trade_columns(400), {"every": 3}),
     "quotes, with latency by chance": (markets.quote_columns(400), {}),
-    "depth": (markets.depth_columns(400), {}),
+    "depth": (markets.depth_columns(400, seed=1), {}),
     "bars, with slippage by chance": (markets.bar_columns(400), {}),
     "continuous": (markets.bar_columns(400), {"kind": "continuous", "min_trade_qty": 200.0}),
 }
