@@ -6,8 +6,8 @@ quotes of their opens. The env computes nothing less than in training: features,
     hold, act10, act1   nothing, a change of target every 10 steps, one at every step
     reset               an episode of a day, beside the bare engine's reset and reload
     long_act10          steps/s of the last tenth of a million steps, beside the first tenth
+    long_act10_memory   resident memory after the last tenth, beside that after the first
     long_reset          the same of 10,000 resets
-    memory              resident memory after all of that, beside the memory before it
 """
 
 import statistics
@@ -100,32 +100,38 @@ def run() -> list[Row]:
 
 def _endurance(dataset: Dataset, spec: Spec, venue: Venue) -> list[Row]:
     env = TradingEnv(dataset, spec, venue)
-    env.reset()
-    before_mb = _resident_mb()
     steps = BARS - env.pipeline.warmup - 1
-    stepping = []
-    for _ in range(-(-LONG_STEPS // steps)):
+
+    def pass_through() -> float:
         env.reset()
-        stepping.append(steps / _timed(partial(_act10, env, steps)))
+        return steps / _timed(partial(_act10, env, steps))
+
+    episodes = -(-LONG_STEPS // steps)
+    rows = _long("long_act10", "steps/s", pass_through, episodes)
     env.close()
     short = TradingEnv(dataset, spec, venue, steps=SHORT_EPISODE)
     short.reset(seed=0)
-    resetting = [
-        LONG_RESETS / 10 / _timed(partial(_resets, short, LONG_RESETS // 10)) for _ in range(10)
-    ]
-    after_mb = _resident_mb()
+
+    def again() -> float:
+        return LONG_RESETS / 100 / _timed(partial(_resets, short, LONG_RESETS // 100))
+
+    rows += _long("long_reset", "resets/s", again, 100)
     short.close()
-    tenth = max(1, len(stepping) // 10)
+    return rows
+
+
+def _long(name: str, unit: str, measure: Callable[[], float], times: int) -> list[Row]:
+    """Pace and memory of the last tenth of many measurements, beside the first tenth."""
+    tenth = max(1, times // 10)
+    rates, resident_mb = [], []
+    for _ in range(times):
+        rates.append(measure())
+        resident_mb.append(psutil.Process().memory_info().rss / 1e6)
+    first, last = statistics.median(rates[:tenth]), statistics.median(rates[-tenth:])
     return [
-        Row.of("long_act10", statistics.median(stepping[-tenth:]), "steps/s",
-               statistics.median(stepping[:tenth])),
-        Row.of("long_reset", resetting[-1], "resets/s", resetting[0]),
-        Row.of("memory", after_mb, "MB", before_mb),
-    ]  # fmt: skip
-
-
-def _resident_mb() -> float:
-    return psutil.Process().memory_info().rss / 1e6
+        Row.of(name, last, unit, first),
+        Row.of(f"{name}_memory", resident_mb[-1], "MB", resident_mb[tenth - 1]),
+    ]
 
 
 def _resets(env: TradingEnv, n: int) -> None:

@@ -67,7 +67,7 @@ def markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
         f"| {r.name} | {r.value:,.0f} | {r.baseline:,.0f} | {_ratio(r.ratio)} | {r.unit} |"
         for r in rows
     ]
-    return "\n".join([*lines, *(f"\n{note}" for note in notes)])
+    return "\n".join(lines) + (f"\n\n{'; '.join(notes)}" if notes else "")
 
 
 def _ratio(ratio: float) -> str:

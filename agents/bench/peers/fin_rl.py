@@ -1,7 +1,8 @@
 """FinRL's envs, `numpy` or `pandas` as the second argument says: shares bought for cash."""
 # /// script
 # requires-python = ">=3.12"
-# dependencies = ["finrl==0.3.7", "gymnasium", "matplotlib", "numpy", "pandas", "stable-baselines3"]
+# dependencies = ["finrl==0.3.7", "gymnasium", "matplotlib", "numpy", "pandas", "pyarrow",
+#     "stable-baselines3"]
 # ///
 
 import sys

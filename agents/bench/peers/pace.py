@@ -88,11 +88,11 @@ def rate(env: Steps, actions: Sequence[Any], seconds: float) -> float:
 
 def serve(make: Callable[[Bars], Steps]) -> None:
     """Answer until stdin ends; `make` imports the package, what it prints goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    env = make(read_bars(Path(sys.argv[1])))
-    rounds = {"hold": env.hold, "act10": env.act10}
-    print(json.dumps(env.version), file=answers, flush=True)
-    for line in sys.stdin:
-        which, seconds = json.loads(line)
-        print(json.dumps(rate(env, rounds[which], seconds)), file=answers, flush=True)
+    with os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(2, 1)
+        env = make(read_bars(Path(sys.argv[1])))
+        rounds = {"hold": env.hold, "act10": env.act10}
+        print(json.dumps(env.version), file=answers, flush=True)
+        for line in sys.stdin:
+            which, seconds = json.loads(line)
+            print(json.dumps(rate(env, rounds[which], seconds)), file=answers, flush=True)
