@@ -8,7 +8,7 @@ from typing import Final
 from agents.commands.line import cli
 
 SUBJECTS: Final = (
-    "data", "training", "models", "running", "control", "keys", "sessions", "measuring",
+    "data", "training", "grid", "models", "running", "control", "keys", "sessions", "measuring",
     "faults",
 )  # fmt: skip
 

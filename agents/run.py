@@ -10,6 +10,7 @@ NAME/progress.jsonl   the same numbers, a line each time they are logged
 import fcntl
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any, Self
 
@@ -94,6 +95,18 @@ class Run:
         for entry in self.folder.iterdir():
             if entry.name != "lock":
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def wait_until_free(folder: Path, timeout_s: float) -> None:
+    """Return when no process trains the run, or after `timeout_s`: one that was killed lingers."""
+    deadline = time.monotonic() + timeout_s
+    while folder.exists() and time.monotonic() < deadline:
+        try:
+            os.close(_locked(folder))
+        except ConfigError:
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _locked(folder: Path) -> int:

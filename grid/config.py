@@ -35,15 +35,24 @@ def load[T](path: Path, kind: type[T], overrides: Iterable[str] = ()) -> T:
         ConfigError: the file is missing or not TOML, a key is unknown, or a value is wrong; the
             message carries the file and the path of the key.
     """
+    return convert(read(path, overrides), kind, str(path))
+
+
+def read(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the plain tree of a TOML file, with overrides laid over it; see `load`.
+
+    Raises:
+        ConfigError: the file is missing or not TOML, or an override has no place.
+    """
     try:
-        tree = _plain(tomllib.loads(path.read_text(encoding="utf-8")))
+        tree: dict[str, Any] = _plain(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as e:
         raise ConfigError(f"{path}: cannot be read: {e.strerror}") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: not valid TOML: {e}") from e
     for override in overrides:
-        _lay(tree, override)
-    return convert(tree, kind, str(path))
+        lay(tree, override)
+    return tree
 
 
 def convert[T](tree: Any, kind: type[T], where: str) -> T:
@@ -135,7 +144,12 @@ def _kinds(kind: inspect.Type) -> list[inspect.Type]:
     return [kind]
 
 
-def _lay(tree: dict[str, Any], override: str) -> None:
+def lay(tree: dict[str, Any], override: str) -> None:
+    """Put the value of `section.key=value` into a plain tree.
+
+    Raises:
+        ConfigError: it is none, or leads through a value.
+    """
     key, sign, text = override.partition("=")
     parts = key.strip().split(".")
     if not sign or not all(parts):

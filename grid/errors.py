@@ -35,6 +35,12 @@ class CheckpointError(ArgonautError):
     exit_code = 2
 
 
+class TrialsError(ArgonautError):
+    """A training grid's folder is damaged, in use, or not what was asked for."""
+
+    exit_code = 2
+
+
 class SessionError(ArgonautError):
     """A recorded session is missing, damaged or does not hold what was asked for."""
 

@@ -17,6 +17,7 @@ cli: Final = CommandLine(
     {
         "data": "import, list and describe market data",
         "check": "look for what would fool you",
+        "grid": "many trainings of one file, and what became of each",
         "models": "checkpoints under names, promoted and rolled back",
         "sessions": "look at recorded sessions",
         "keys": "who may do what on a grid that other machines can reach",

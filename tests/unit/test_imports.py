@@ -20,7 +20,8 @@ LIGHT = (
     "grid.wire", "grid.bus", "grid.broker", "grid.recorder", "grid.session", "grid.supervisor",
     "grid.status", "grid.feed", "grid.replayer", "grid.transcript", "grid.topology",
     "grid.paper.venue", "grid.control", "grid.node.gate", "grid.node.setup", "envs.pipeline",
-    "agents.worker", "agents.grids", "launch", "grid.proof.check",
+    "agents.worker", "agents.grids", "agents.trials.launcher", "agents.trials.table", "launch",
+    "grid.proof.check",
 )  # fmt: skip
 ENGINE = ("grid.node.", "envs.data.", "envs.engine", "envs.rerun", "envs.stage", "agents.bench.")
 TORCH = (

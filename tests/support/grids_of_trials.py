@@ -1,0 +1,95 @@
+"""Small training grids for tests: configs, events, and a launcher in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agents.trials.config import TrainingGrid
+from agents.trials.trial import Outcome
+from grid.config import convert
+from grid.home import Home
+
+ROOT = Path(__file__).parents[2]
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import msgspec
+from agents import provenance
+from agents.trials import launcher
+from agents.trials.config import TrainingGrid
+from agents.trials.local import Local
+from grid.config import convert
+from grid.home import Home
+
+provenance.commit = lambda: "test"  # others may commit while the test runs
+tree = msgspec.json.decode(sys.argv[2])
+grid = convert(tree, TrainingGrid, "test")
+
+def tell(schedule, beats, events):
+    for event in events:
+        print(type(event).__name__, getattr(event, "trial", ""), flush=True)
+
+schedule = launcher.run(
+    grid, Home(Path(sys.argv[1])), lambda g, h: Local(h, g.workers), tell, resume=True
+)
+sys.exit(130 if schedule.stopped == launcher.INTERRUPTED else 0)
+"""
+
+
+def base_tree(**run: Any) -> dict[str, Any]:
+    """A run over the first ten hours of the dataset `tiny`."""
+    return {
+        "name": "base",
+        "data": {
+            "dataset": "tiny",
+            "train": ["2020-01-01 00:00:00", "2020-01-01 10:00:00"],
+            "test": ["2020-01-01 10:10:00", "2020-01-01 13:00:00"],
+        },
+        "env": {
+            "features": ["log_return:1", "momentum:5"],
+            "window": 3,
+            "steps": 50,
+            "target": {"max_qty": 10_000.0},
+        },
+        "algo": {"name": "ppo", "net": [8, 8], "n_steps": 64, "batch_size": 64, "n_epochs": 2},
+        "run": {"total_steps": 256, "n_envs": 1, "checkpoint_every_steps": 128, **run},
+    }
+
+
+def grid_tree(name: str = "tiny-grid", **more: Any) -> dict[str, Any]:
+    """A grid of two points, one fold, one seed, unless told otherwise."""
+    return {
+        "name": name,
+        "base": base_tree(),
+        "axes": {"algo.learning_rate": [1e-3, 1e-2]},
+        **more,
+    }
+
+
+def grid(name: str = "tiny-grid", **more: Any) -> TrainingGrid:
+    """The config itself."""
+    return convert(grid_tree(name, **more), TrainingGrid, "test")
+
+
+def launch(home: Home, tree: dict[str, Any], log: Path) -> "subprocess.Popen[bytes]":
+    """Start or resume a grid in a process of its own, its events written to `log`."""
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(home.root), msgspec.json.encode(tree)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+
+
+def outcome(score: float, steps: int = 256) -> Outcome:
+    """What a trial came to, with one figure for all."""
+    scores: dict[str, float | None] = {"sharpe": score, "log_return": score}
+    return Outcome(digest="d", steps=steps, seconds=1.0, validation=scores, test=scores)
