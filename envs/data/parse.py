@@ -126,7 +126,7 @@ def whole_numbers(column: Column, name: str) -> NDArray[np.uint64]:
         text = pc.cast(column, pa.string()) if _is_text(column.type) else column
         if _is_text(text.type):
             text = pc.if_else(pc.equal(text, ""), "0", text)
-        return np.asarray(pc.fill_null(pc.cast(text, pa.uint64()), 0), np.uint64)
+        return np.asarray(pc.fill_null(pc.cast(text, pa.uint64()), 0), np.uint64).copy()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
         raise DataError(f"column {name!r}: expected whole numbers from 0: {e}") from e
 

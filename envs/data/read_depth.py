@@ -12,7 +12,7 @@ from envs.data import check, names, parse
 from envs.data.check import Flags, Flaw
 from envs.data.read import Rows, refuse, said
 from envs.data.table import Column, Table, read_table
-from grid.dataset import Columns, Quality
+from grid.dataset import LEVELS, Columns, Quality
 from grid.errors import DataError
 from grid.instrument import Instrument
 from grid.venue import Floats, ticks
@@ -98,7 +98,7 @@ def read_depth(
     read_rows = table.rows + len(table.misshapen)
     if not len(rows):
         raise DataError(f"{source}: no row of {read_rows} is fit for use: {said(counts)}")
-    kept = {f: np.ascontiguousarray(v[rows, :wanted]) for f, v in gridded.items()}
+    kept = {f: np.ascontiguousarray(gridded[f][rows, :wanted]) for f in LEVELS}
     kept = {"ts_event": ts[rows], **kept}
     holes, longest = check.gaps(kept["ts_event"], check.TICK_GAP_NS)
     quality = Quality(rows_read=read_rows, gaps=holes, longest_gaps=longest, **counts)

@@ -39,6 +39,13 @@ def parse(text: str) -> Step:
     return Step(f"{count}-{_WORDS[unit]}-BOOK", 0, count * _NS[unit])
 
 
+def named(name: str) -> Step:
+    """Return the step whose name that is."""
+    count, word, _ = name.split("-")
+    units = {long: short for short, long in _WORDS.items()}
+    return parse(count + units.get(word, ""))
+
+
 def rows_at(events: Columns, step: Step) -> tuple[Ints, Ints]:
     """Return for each row how many events it knows of, and its time, UNIX ns; times rise.
 
