@@ -143,12 +143,18 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             else spaces.Box(-spec.clip, spec.clip, (self.pipeline.obs_size,), np.float32)
         )
 
+    @property
+    def last_order_id(self) -> str:
+        """Client order id of the newest order of the episode; empty before the first."""
+        return self._engine.strategy.last_order_id
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Obs, dict[str, Any]]:
         """Start an episode, at `options["row"]`, else at a random row, else at the first.
 
-        With a timer, at the first decision that knows of that row. Where fills depend on chance, `options["fill_seed"]` seeds it, else the env's own seed.
+        With a timer, at the first decision that knows of that row. Where fills depend on chance,
+        `options["fill_seed"]` seeds it, else the env's own seed.
 
         Raises:
             DataError: the row asked for leaves no room for the episode.
@@ -405,10 +411,9 @@ def check_fit(dataset: Dataset, spec: Spec, venue: Venue) -> None:
     if manifest.bar != spec.bar:
         raise ConfigError(f"{manifest.name}: expected {spec.bar} bars, found {manifest.bar}")
     if (dataset.ticks is not None) != bool(spec.bars_from):
-        raise ConfigError(
-            f"{manifest.name}: expected bars {f'made of {spec.bars_from}s' if spec.bars_from else 'as given'}, "
-            f"found {'made' if dataset.ticks else 'given'} ones"
-        )
+        made, given = "bars made of ticks", "rows as they were given"
+        expected, found = (made, given) if spec.bars_from else (given, made)
+        raise ConfigError(f"{manifest.name}: expected {expected}, found {found}")
     check_latency((dataset.ticks or dataset).manifest, venue)
 
 

@@ -69,7 +69,7 @@ def lives(events: Columns, book: Book) -> tuple[Ints, Ints]:
     nothing = (action == DELETE) | (action == CLEAR)
     until[nothing] = np.flatnonzero(nothing)
     place = first | (action[order] != UPDATE)
-    place[1:] |= (price[order][1:] != price[order][:-1]) | (action[order][:-1] == DELETE)
+    place[1:] |= (price[order][1:] != price[order][:-1]) | nothing[order][:-1]
     begin = np.maximum.accumulate(np.where(place, np.arange(n), 0))
     since = np.empty(n, np.int64)
     since[order] = order[begin]

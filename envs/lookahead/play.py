@@ -82,6 +82,7 @@ def play(env: TradingEnv, first_row: int, policy: Patient | Repeat, steps: int) 
     # the same seed on every future: fills may depend on chance
     obs, info = env.reset(seed=first_row, options={"row": first_row})
     played = Played([info["row"]], [], [obs], [], [])
+    sent: dict[str, int] = {}  # an order that a book could not fill is followed by another one
     for k in range(steps):
         action = policy.act(k, info["ts_event_ns"])
         obs, reward, terminated, truncated, info = env.step(action)
@@ -89,7 +90,11 @@ def play(env: TradingEnv, first_row: int, policy: Patient | Repeat, steps: int) 
         played.rows.append(info["row"])
         played.obs.append(obs)
         played.steps.append((reward, *(float(info[name]) for name in ACCOUNT)))
-        played.fills.extend(Reported(k, policy.decided, fill) for fill in info["fills"])
+        sent.setdefault(env.last_order_id, k)
+        played.fills.extend(
+            Reported(k, sent.get(fill.client_order_id, policy.decided), fill)
+            for fill in info["fills"]
+        )
         if terminated or truncated:
             break
     return played

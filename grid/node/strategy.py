@@ -120,6 +120,7 @@ class AgentStrategy(Strategy):
     def on_reset(self) -> None:
         """Begin order ids anew, so that equal runs have equal ids."""
         self.order_factory.reset()
+        self.last_order_id = ""
 
     # -- market --------------------------------------------------------------------------------
 
