@@ -52,6 +52,10 @@ class EnvConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         target: the action rule.
         window: feature rows in one observation.
         every: rows from one decision to the next.
+        timer_s: in place of `every`, a decision on each multiple of so many seconds since which
+            there is a new quote or trade; 0 for none.
+        bar: bars to make of a dataset of quotes (BID, ASK, MID) or trades (LAST), as in
+            `1-MINUTE-MID`; empty to take the dataset's rows.
         steps: decisions in a training episode.
         reward: name of the reward.
         reward_scale: factor of the reward; `auto` makes the one-decision log return of a full
@@ -66,6 +70,8 @@ class EnvConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     target: TargetRule
     window: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 16
     every: Count = 1
+    timer_s: NonNegative = 0.0
+    bar: str = ""
     steps: Count = 390
     reward: str = "log_equity"
     reward_scale: Positive | Literal["auto"] = "auto"
@@ -227,6 +233,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 f"key data.test: expected no overlap with data.train {list(self.data.train)}, "
                 f"found {list(self.data.test)}"
             )
+        if self.env.timer_s and (self.env.every != 1 or self.env.bar):
+            raise ValueError("key env.timer_s: expected 0 beside env.every or env.bar")
         if isinstance(self.algo, PPO):
             if self.algo.n_steps * self.run.n_envs < 2:
                 raise ValueError("key algo.n_steps: expected 2 or more with one env, found 1")

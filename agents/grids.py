@@ -8,6 +8,7 @@ from agents.registry.history import PREFIX
 from agents.registry.registry import Registry, resolve
 from agents.registry.watch import NameWatch
 from agents.seat import Seat
+from envs.data.bar import interval_ns
 from envs.pipeline import ROWS, Pipeline
 from grid import feed as feeding
 from grid.dataset import Dataset
@@ -51,7 +52,7 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
     dataset = Dataset.find(home.datasets, config.feed.dataset).manifest
     kind = ROWS.get(dataset.kind, dataset.kind)
     found = (dataset.instrument.id, kind, dataset.bar)
-    wanted = (spec.instrument_id, spec.rows, spec.bar)
+    wanted = (spec.instrument_id, spec.source, "" if spec.bars_from else spec.bar)
     if found != wanted:
         raise ConfigError(
             f"feed.dataset {dataset.name}: expected {' '.join(wanted)} rows as in checkpoint "
@@ -71,7 +72,7 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
         spec=spec,
         instrument=dataset.instrument,
         venue=venue,
-        interval_ns=dataset.interval_ns,
+        interval_ns=interval_ns(spec.bar) if spec.bars_from else dataset.interval_ns,
         warmup=Pipeline(spec).warmup,
         champion=champion.id,
         standbys=tuple(a.id for a in config.agents if a.role == "standby"),
@@ -118,7 +119,8 @@ def feed(config: GridConfig, home: Home, name: str, life: Lifeline, *, supervise
 
     Only a supervised feed keeps its position on disk: its supervisor removes it in the end.
     """
-    venue = Checkpoint.open(resolve(config.node.checkpoint, home.models)).manifest.venue
+    manifest = Checkpoint.open(resolve(config.node.checkpoint, home.models)).manifest
+    spec, venue = manifest.spec, manifest.venue
     feeding.run(
         config.feed,
         Dataset.find(home.datasets, config.feed.dataset),
@@ -126,6 +128,7 @@ def feed(config: GridConfig, home: Home, name: str, life: Lifeline, *, supervise
         config.bus,
         life,
         epoch=next_epoch(home.epochs, name),
+        bar_ns=interval_ns(spec.bar) if spec.bars_from else 0,
         name=name,
         bookmark=feed_position(home, config.name) if supervised else None,
     )

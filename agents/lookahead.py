@@ -7,6 +7,7 @@ from agents.config import RunConfig
 from envs.lookahead.check import Learned, Subject
 from envs.lookahead.check import check as check_subject
 from envs.lookahead.report import Report
+from envs.made_bars import seen
 from envs.trading import TradingEnv
 from grid.dataset import Dataset
 from grid.home import Home
@@ -31,6 +32,7 @@ def check(
     """
     planned = plan.make(config, home)
     dataset = Dataset.find(home.datasets, config.data.dataset)
+    dataset = seen(dataset, planned.spec)
     rows = planned.data.train_rows
     build = partial(_build, config, planned.recipe.venue)
     subject = Subject(dataset, rows, partial(_learn, config, rows), build)

@@ -71,10 +71,11 @@ def compare(run: Transcript, home: Home) -> list[Check]:
             equity,
         )
     )
+    until_ns = rerun.still_ns(run)
     anonymous = [
         filled._replace(client_order_id="")
         for fill, filled in zip(run.fills, live.fills, strict=True)
-        if fill.ts_market_ns < run.rows[-1].ts_event_ns  # there the env stands still
+        if fill.ts_market_ns < until_ns
     ]
     checks.append(_sequence("fills: live = env", anonymous, fills))
     return [*checks, recording]

@@ -7,7 +7,9 @@ import numpy as np
 from agents.checkpoint import DataRef
 from agents.config import RunConfig, Span
 from envs import rewards
+from envs.made_bars import bars_of
 from envs.pipeline import Pipeline, as_rows, fit
+from envs.trading import timed_rows
 from envs.trading_recipe import EnvRecipe
 from grid.dataset import Dataset, to_iso, to_ns
 from grid.errors import ConfigError, DataError
@@ -41,6 +43,9 @@ def make(config: RunConfig, home: Home) -> Plan:
     """
     dataset = Dataset.find(home.datasets, config.data.dataset)
     dataset.verify()
+    fingerprint = dataset.manifest.fingerprint
+    if config.env.bar:
+        dataset = bars_of(dataset, config.env.bar)
     rewards.find(config.env.reward)
     train = _rows(dataset, "data.train", config.data.train)
     test = _rows(dataset, "data.test", config.data.test)
@@ -71,7 +76,7 @@ def make(config: RunConfig, home: Home) -> Plan:
     recipe.make().close()  # a mistake shows here in one sentence, not in a child's traceback
     data = DataRef(
         name=dataset.manifest.name,
-        fingerprint=dataset.manifest.fingerprint,
+        fingerprint=fingerprint,
         train=config.data.train,
         train_rows=train,
         test=config.data.test,
@@ -95,6 +100,7 @@ def learn(config: RunConfig, dataset: Dataset, rows: tuple[int, int]) -> tuple[S
         window=env.window,
         target=env.target,
         every=env.every,
+        timer_s=env.timer_s,
         clip=env.clip,
         capital=env.capital,
     )
@@ -111,7 +117,12 @@ def unit_scale(dataset: Dataset, rows: tuple[int, int], spec: Spec) -> float:
         DataError: the price does not move.
     """
     columns = {k: np.asarray(v[rows[0] : rows[1]]) for k, v in dataset.columns.items()}
-    price = as_rows(columns)["close"][:: spec.every]
+    price = as_rows(columns)["close"]
+    if spec.timer_ns:
+        newest, _ = timed_rows(columns["ts_event"], 0, spec.timer_ns)
+        price = price[newest]
+    else:
+        price = price[:: spec.every]
     multiplier = dataset.manifest.instrument.multiplier
     exposure = spec.target.max_qty * multiplier * float(np.mean(price)) / spec.capital
     deviation = exposure * float(np.std(np.diff(np.log(price))))

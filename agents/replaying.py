@@ -27,7 +27,7 @@ from grid.home import Home
 from grid.process import Lifeline
 from grid.replayer import Replayed, Replayer
 from grid.session import Session
-from grid.transcript import Transcript, columns_of
+from grid.transcript import Transcript
 
 log = logging.getLogger(__name__)
 
@@ -134,9 +134,11 @@ def export(path: Path, name: str, home: Home, *, replace: bool = False) -> Manif
     session = Session.open(path)
     run = transcript.read(session)[-1]
     flaws = _flaws(session, run)
-    m = rerun.dataset_of(run, name).manifest
+    data = rerun.dataset_of(run, name)
+    data = data.ticks or data  # bars that were made can be made again
+    m = data.manifest
     return write(
-        Rows(columns_of(run.rows), m.quality, m.bar, m.interval_ns),
+        Rows(data.columns, m.quality, m.bar, m.interval_ns),
         m.instrument,
         kind=m.kind,
         name=name,

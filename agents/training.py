@@ -28,6 +28,7 @@ from agents.gather import extractor
 from agents.progress import Bar, Scalars
 from agents.run import Run
 from agents.vec import make_vec
+from envs.made_bars import seen
 from grid.config import dump
 from grid.dataset import Dataset
 from grid.errors import CheckpointError, ConfigError
@@ -100,7 +101,9 @@ def train(
         start = latest.manifest.steps if latest else 0
         gathering: dict[str, Any] = {}
         if config.env.by_reference:
-            gathering = extractor(Dataset.open(planned.recipe.dataset), planned.spec)
+            gathering = extractor(
+                seen(Dataset.open(planned.recipe.dataset), planned.spec), planned.spec
+            )
         if (body := config.algo.transformer) is not None:
             spec = planned.spec
             gathering = transformer.extractor(

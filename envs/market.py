@@ -417,8 +417,12 @@ def _usual_step_ns(times_ns: NDArray[np.int64], fitted_ns: tuple[int, int]) -> i
 
 
 def first_of_each(views: Sequence[View]) -> list[Dataset]:
-    """Return the dataset of the first view of each instrument."""
+    """Return what is traded where nothing else is named: the dataset of each first view.
+
+    Of bars that were made it is the ticks that they were made of.
+    """
     found: dict[str, Dataset] = {}
     for view in views:
-        found.setdefault(view.dataset.manifest.instrument.id, view.dataset)
+        dataset = view.dataset
+        found.setdefault(dataset.manifest.instrument.id, dataset.ticks or dataset)
     return list(found.values())

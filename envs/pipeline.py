@@ -209,6 +209,7 @@ def fit(
     window: int,
     target: TargetRule,
     every: int = 1,
+    timer_s: float = 0.0,
     clip: float = 5.0,
     capital: float = 100_000.0,
 ) -> Spec:
@@ -237,6 +238,8 @@ def fit(
         capital=capital,
         target=target,
         book=book_of(manifest),
+        timer_s=timer_s,
+        bars_from=_ticks_of(dataset),
     )
     pipeline = Pipeline(draft)
     lo, hi = rows
@@ -253,6 +256,12 @@ def fit(
         mean=tuple(mean.tolist()),
         std=tuple(np.where(flat, 1.0, std).tolist()),
     )
+
+
+def _ticks_of(dataset: Dataset) -> Literal["", "quote", "trade"]:
+    if dataset.ticks is None:
+        return ""
+    return "quote" if dataset.ticks.manifest.kind == "quotes" else "trade"
 
 
 def book_of(manifest: Manifest) -> Book | None:

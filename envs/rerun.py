@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from nautilus_trader.model import BarType, InstrumentId, QuoteTick
 
 from envs.data.check import GAP_INTERVALS, TICK_GAP_NS, gaps
 from envs.engine import build, feed_engine, free
-from envs.trading import TradingEnv
+from envs.trading import TradingEnv, timed_rows
 from grid import wire
 from grid.dataset import Dataset, Manifest, Quality, fingerprint
 from grid.errors import EngineError, SessionError
@@ -18,6 +19,7 @@ from grid.node.convert import SIDES, engine_bar, engine_quote, quote_of
 from grid.node.links import LocalLink
 from grid.node.strategy import AgentStrategy
 from grid.transcript import Transcript, columns_of
+from grid.wire import Row
 
 
 class Order(NamedTuple):
@@ -111,9 +113,17 @@ def dataset_of(run: Transcript, name: str = "session") -> Dataset:
     if not rows:
         raise SessionError("the session holds no rows")
     spec = run.spec
-    kind: Any = "depth" if spec.rows == "depth" else f"{spec.rows}s"
+    ticks = _rows_as_dataset(run, name, run.ticks, bars=False) if spec.bars_from else None
+    return msgspec.structs.replace(_rows_as_dataset(run, name, rows), ticks=ticks)
+
+
+def _rows_as_dataset(run: Transcript, name: str, rows: list[Row], *, bars: bool = True) -> Dataset:
+    spec = run.spec
+    wanted = spec.rows if bars else spec.bars_from
+    kind: Any = "depth" if wanted == "depth" else f"{wanted}s"
+    bar, interval_ns = (spec.bar, run.info.interval_ns) if bars else ("", 0)
     columns = columns_of(rows)
-    longer_than_ns = GAP_INTERVALS * run.info.interval_ns or TICK_GAP_NS
+    longer_than_ns = GAP_INTERVALS * interval_ns or TICK_GAP_NS
     count, longest = gaps(columns["ts_event"], longer_than_ns)
     manifest = Manifest(
         name=name,
@@ -122,11 +132,11 @@ def dataset_of(run: Transcript, name: str = "session") -> Dataset:
         rows=len(rows),
         start_ns=rows[0].ts_event_ns,
         end_ns=rows[-1].ts_event_ns,
-        fingerprint=fingerprint(kind, run.instrument, spec.bar, columns),
+        fingerprint=fingerprint(kind, run.instrument, bar, columns),
         quality=Quality(rows_read=len(rows), gaps=count, longest_gaps=longest),
         source=f"session of {run.info.strategy_id}, epoch {run.info.epoch}",
-        bar=spec.bar,
-        interval_ns=run.info.interval_ns,
+        bar=bar,
+        interval_ns=interval_ns,
         book="L2" if spec.book else "",
         levels=spec.book.levels if spec.book else 0,
     )
@@ -156,12 +166,23 @@ def as_env(run: Transcript) -> tuple[list[EnvStep], list[Filled]]:
         env.close()
 
 
+def still_ns(run: Transcript) -> int:
+    """Return the time of the last decision that an env can make: there it stands still."""
+    times_ns = np.array([row.ts_event_ns for row in run.rows])
+    if run.spec.timer_ns:
+        _, times_ns = timed_rows(times_ns, 0, run.spec.timer_ns)
+    return int(times_ns[-1]) if len(times_ns) else 0
+
+
 def _play(env: TradingEnv, run: Transcript, history: int) -> tuple[list[EnvStep], list[Filled]]:
     every = run.spec.every
     short = max(0, env.pipeline.warmup - 1 - history)
     seq = 1 + -(-short // every)  # the first decision whose window is whole
     row = history + (seq - 1) * every
     obs, info = env.reset(options={"row": row, "fill_seed": run.venue.fill_seed})
+    if run.spec.timer_ns:
+        seq = next(s for s, d in run.decisions.items() if d.ts_event_ns == info["ts_event_ns"])
+    until_ns = still_ns(run)
     steps = [EnvStep(seq, obs.astype("<f4").tobytes(), info["equity"])]
     fills: list[Filled] = []
     over = False
@@ -171,7 +192,7 @@ def _play(env: TradingEnv, run: Transcript, history: int) -> tuple[list[EnvStep]
         seq += 1
         steps.append(EnvStep(seq, obs.astype("<f4").tobytes(), info["equity"]))
         for fill in info["fills"]:
-            if fill.ts_event_ns >= run.rows[-1].ts_event_ns:
+            if fill.ts_event_ns >= until_ns:
                 continue
             side = "BUY" if fill.signed_qty > 0 else "SELL"
             fills.append(Filled("", side, abs(fill.signed_qty), fill.px, fill.commission))
@@ -193,6 +214,9 @@ class _Scripted(LocalLink):
         self.orders: list[Order] = []
         self.fills: list[Filled] = []
         self._script = self._targets(run)
+        # decisions between the market's events are alerts at their times
+        self.wants_rows = not run.spec.timed
+        self._times_ns = iter([d.ts_event_ns for _, d in sorted(run.decisions.items())])
         self._flattened = {
             at: event.client_order_id for at, event in run.flattened if event.client_order_id
         }
@@ -226,11 +250,21 @@ class _Scripted(LocalLink):
             submit(order)
 
         strategy.dispatch = dispatch
+        if not self.wants_rows:
+            self._alert()
 
     def row(self, row: Any) -> None:
         """Repeat what was decided on this row, and what was done after it."""
+        if not self.wants_rows:
+            self._repeat(self._strategy)
+            self._alert()
+            return
         super().row(row)
         self._intervene()
+
+    def _alert(self) -> None:
+        if (at_ns := next(self._times_ns, None)) is not None:
+            self._strategy.clock.set_time_alert_ns("decision", at_ns)
 
     def tick(self, quote: QuoteTick) -> None:
         """Repeat what was done after this quote."""
@@ -282,7 +316,7 @@ def _engine_data(run: Transcript) -> list[Any]:
     instrument = run.instrument
     precisions = (instrument.price_precision, instrument.size_precision)
     instrument_id = InstrumentId.from_str(instrument.id)
-    bars = BarType.from_str(run.spec.bar_type) if run.spec.rows == "bar" else None
+    bars = BarType.from_str(run.spec.bar_type) if run.spec.source == "bar" else None
     data: list[Any] = []
     for event in run.market:
         if event.history:

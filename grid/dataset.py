@@ -100,12 +100,14 @@ class Dataset(msgspec.Struct, frozen=True):
         manifest: what it is.
         columns: of its rows, see `FIELDS`.
         events: of deltas: see `EVENTS` and `DERIVED`; empty otherwise.
+        ticks: what bars were made of; None where they were given.
     """
 
     path: Path
     manifest: Manifest
     columns: Columns
     events: Columns = {}
+    ticks: "Dataset | None" = None
 
     @classmethod
     def open(cls, path: Path) -> "Dataset":

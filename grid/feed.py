@@ -5,9 +5,10 @@ rows of history, then each row when it is due and within the credit, and `FeedEn
 last. `seq` counts all that is sent from 1 after each subscribe, history and end included; credit
 counts market events without history.
 
-Promises: events of one subscription arrive in order and without a hole. A node that comes anew
-(a greater epoch) gets each event at least once: the market goes on with the first that the old
-node was not known to have processed. A node that asks again with `after_ns` gets none twice. A feed that was killed goes on where it was if it has a bookmark.
+Promises: events of one subscription arrive in order and without a hole. A node that comes anew (a
+greater epoch) gets each event at least once: the market goes on with the first that the old node
+was not known to have processed. A node that asks again with `after_ns` gets none twice. A feed that
+was killed goes on where it was if it has a bookmark.
 """
 
 import contextlib
@@ -75,6 +76,7 @@ def run(
     life: Lifeline,
     *,
     epoch: int,
+    bar_ns: int = 0,
     name: str = "feed",
     bookmark: Path | None = None,
 ) -> None:
@@ -84,6 +86,7 @@ def run(
         config: what to play, and how fast.
         dataset: of bars, quotes or trades.
         venue: of the checkpoint that trades; makes the quotes that bars lack.
+        bar_ns: length of the bars that the node makes of what is played; 0 if it makes none.
         addresses: of the grid.
         life: of this process.
         epoch: of this process: see `grid.epoch`.
@@ -96,7 +99,7 @@ def run(
         DataError: there is nothing to play.
     """
     first, last = rows(config, dataset)
-    tape = Tape(dataset, venue, first, last)
+    tape = Tape(dataset, venue, first, last, bar_ns)
     period_s = 1 / config.speed if config.speed else 0.0
     playhead = Playhead(tape.rows * tape.per_row, tape.per_row, period_s)
     with contextlib.ExitStack() as stack:

@@ -1,7 +1,7 @@
 """What an agent sees and may do. Two parties talk only if their specs have the same digest."""
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -36,11 +36,15 @@ class Book(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tick: Qty
 
 
+_LATER: Final = {"book": None, "timer_s": 0.0, "bars_from": ""}
+
+
 class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Observation and action of an agent, complete enough to rebuild both.
 
     A *row* is what features are computed on: one bar, quote or trade, or the best levels of a book
-    at one time. A decision is due every `every` rows, counted from the start of the run.
+    at one time. A decision is due every `every` rows, counted from the start of the run, or every
+    `timer_s` seconds.
 
     Attributes:
         instrument_id: as in `EUR/USD.SIM`.
@@ -56,6 +60,9 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         capital: starting balance that account state is measured against, in account currency.
         target: the action rule.
         book: of rows of depth.
+        timer_s: a decision on each multiple of so many seconds since which there is a new row; 0
+            for one every `every` rows.
+        bars_from: the ticks that the bars are made of; empty where they come as bars.
     """
 
     instrument_id: str
@@ -70,6 +77,32 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     clip: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     capital: Annotated[float, msgspec.Meta(gt=0)] = 100_000.0
     book: Book | None = None
+    timer_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    bars_from: Literal["", "quote", "trade"] = ""
+
+    def __post_init__(self) -> None:
+        """Refuse clocks that contradict each other."""
+        if self.timer_s and self.every != 1:
+            raise ValueError(f"every: expected 1 beside timer_s, found {self.every}")
+        if self.timer_s and self.rows not in ("quote", "trade"):
+            raise ValueError(f"timer_s: expected rows of quotes or trades, found {self.rows}")
+        if self.bars_from and self.rows != "bar":
+            raise ValueError(f"bars_from: expected rows of bars, found {self.rows}")
+
+    @property
+    def timed(self) -> bool:
+        """Whether decisions lie between the market's events, and not on them."""
+        return bool(self.timer_s or self.bars_from)
+
+    @property
+    def timer_ns(self) -> int:
+        """From one decision to the next; 0 where rows are counted."""
+        return round(self.timer_s * 1e9)
+
+    @property
+    def source(self) -> str:
+        """What comes from the venue: the rows, or the ticks that they are made of."""
+        return self.bars_from or self.rows
 
     @property
     def bar_type(self) -> str:
@@ -80,7 +113,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def digest(self) -> str:
         """32 hex digits that change with any field."""
         said = msgspec.to_builtins(self)
-        if self.book is None:
-            del said["book"]  # specs without one are older than it, and keep their digest
+        for name, default in _LATER.items():
+            if said[name] == default:
+                del said[name]  # specs without it may be older than it, and keep their digest
         canonical = msgspec.json.encode(said)
         return hashlib.blake2b(canonical, digest_size=16).hexdigest()

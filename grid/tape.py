@@ -25,12 +25,16 @@ class Tape:
         venue: for latency and spread of the quotes that are made from bars.
         first: row of the dataset that the run begins with; rows before it are history.
         last: row after the last.
+        bar_ns: length of the bars that a node makes of these ticks, which history is counted in; 0
+            where it counts rows.
 
     Raises:
         DataError: there are no such rows, or the venue's latency is longer than a bar.
     """
 
-    def __init__(self, dataset: Dataset, venue: Venue, first: int, last: int) -> None:
+    def __init__(
+        self, dataset: Dataset, venue: Venue, first: int, last: int, bar_ns: int = 0
+    ) -> None:
         m = dataset.manifest
         if not 0 <= first < last <= m.rows:
             raise DataError(f"dataset {m.name}: no rows to play between {first} and {last}")
@@ -42,6 +46,7 @@ class Tape:
         self.rows = last - first
         self.per_row = 2 if m.kind == "bars" else 1
         self._first = first
+        self._bar_ns = bar_ns
         self._columns = dataset.columns
         self._kind = m.kind
         self._id = m.instrument.id
@@ -70,9 +75,18 @@ class Tape:
         return wire.Quote(self._id, ts, bid, ask, self._depth_qty, self._depth_qty)
 
     def history(self, row: int, count: int) -> list[Row]:
-        """Return up to `count` rows of the dataset before row `row` of the run, oldest first."""
+        """Return up to `count` rows of the dataset before row `row` of the run, oldest first.
+
+        Or the ticks of so many bars, and of the one that the run begins in.
+        """
         end = self._first + row
-        return [self._row(i, history=True) for i in range(max(0, end - max(0, count)), end)]
+        begin = max(0, end - max(0, count))
+        if self._bar_ns and count > 0:
+            ts = self._columns["ts_event"]
+            closes = -(-np.asarray(ts[:end]) // self._bar_ns)
+            starts = np.flatnonzero(np.diff(closes, prepend=-1))
+            begin = int(starts[-(count + 1) :][0]) if len(starts) else 0
+        return [self._row(i, history=True) for i in range(begin, end)]
 
     def events_until(self, ts_ns: int, count: int = 0) -> int:
         """Return how many events a node has whose last one is of `ts_ns`.

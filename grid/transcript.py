@@ -80,6 +80,12 @@ class Transcript:
         return [event for event in self.market if isinstance(event, wanted)]
 
     @property
+    def ticks(self) -> list[Row]:
+        """What came from the venue, history included: the rows, or what they were made of."""
+        wanted = _ROWS[self.spec.source]
+        return [event for event in self.market if isinstance(event, wanted)]
+
+    @property
     def agents(self) -> list[str]:
         """Ids of the agents that acted, the champion first."""
         champions = {o.agent_id for o in self.outcomes.values() if o.how == "action"}
@@ -135,7 +141,9 @@ class Transcript:
         match event:
             case wire.Bar() | wire.Quote() | wire.Trade() | wire.Depth():
                 self.market.append(event)
-                self.live += not event.history
+                # bars that the node made come with the tick that closed them
+                made = bool(self.spec.bars_from) and isinstance(event, wire.Bar)
+                self.live += not event.history and not made
             case wire.Decision():
                 self.decisions[event.seq] = event
                 self.published_ns[event.seq] = published_ns

@@ -19,12 +19,13 @@ from envs.lookahead.fills import check_fills
 from envs.lookahead.play import Patient, Repeat, play
 from envs.lookahead.report import Report
 from envs.pipeline import Pipeline
-from envs.trading import TradingEnv
+from envs.trading import TradingEnv, timed_rows
 from grid.dataset import Dataset
 from grid.errors import ConfigError, DataError
 from grid.spec import Spec
 
 _TAIL: Final = 4  # decisions beyond the last one played, in the engine's window but not reached
+_FEWER: Final = 4  # times that, where the future moves decisions
 _DIRECTIONS: Final = (1, -1)
 
 
@@ -72,12 +73,11 @@ def check(subject: Subject, *, cuts: int = 4, steps: int = 500, seed: int = 0) -
     learned = subject.learn(dataset)
     pipeline = Pipeline(learned.spec)
     rng = np.random.default_rng(seed)
-    steps, rows = _cut_rows(subject, pipeline, cuts, steps, rng)
-    report = Report(len(rows) * len(_DIRECTIONS))
+    steps, spans = _spans(subject, pipeline, cuts, steps, rng)
+    report = Report(len(spans) * len(_DIRECTIONS))
     _check_normalization(subject, learned, seed, report)
-    back = steps * learned.spec.every
     with contextlib.closing(subject.build(dataset, learned, steps + _TAIL)) as env:
-        played = [play(env, row - back, Patient(env, rng), steps) for row in rows]
+        played = [play(env, start, Patient(env, rng), steps) for start, _ in spans]
         venue = env.venue
     for before in played:
         check_fills(dataset, venue, before, report)
@@ -91,21 +91,29 @@ def check(subject: Subject, *, cuts: int = 4, steps: int = 500, seed: int = 0) -
     return report
 
 
-def _cut_rows(
+def _spans(
     subject: Subject, pipeline: Pipeline, cuts: int, steps: int, rng: np.random.Generator
-) -> tuple[int, list[int]]:
-    every, lo = pipeline.spec.every, pipeline.warmup - 1
+) -> tuple[int, list[tuple[int, int]]]:
+    """The steps that can be played before each cut, and the rows of first decision and cut."""
+    spec, lo, every = pipeline.spec, pipeline.warmup - 1, pipeline.spec.every
     manifest, train_end = subject.dataset.manifest, subject.train_rows[1] - 1
-    highest = manifest.rows - 1 - _TAIL * every
-    at_train_end = [train_end] if train_end <= highest else []
-    steps = min(steps, (min([highest, *at_train_end]) - lo) // every)
+    points = np.arange(lo, manifest.rows)  # rows on which a decision may be taken
+    if spec.timer_ns:
+        points, _ = timed_rows(np.asarray(subject.dataset.columns["ts_event"]), lo, spec.timer_ns)
+    # another future holds fewer decisions by time
+    highest = len(points) - 1 - _TAIL * every * (_FEWER if spec.timed else 1)
+    last_trained = int(np.searchsorted(points, train_end, side="right")) - 1
+    at_train_end = [last_trained] if last_trained <= highest else []
+    steps = min(steps, min([highest, *at_train_end]) // every)
     if steps < 1:
         raise DataError(
             f"{manifest.name}: expected rows for one decision before the end of training and "
             f"{_TAIL} after it, beyond {lo} rows of warm-up, found {manifest.rows} rows"
         )
-    others = rng.integers(lo + steps * every, highest + 1, max(0, cuts - len(at_train_end)))
-    return steps, at_train_end + others.tolist()
+    others = rng.integers(steps * every, highest + 1, max(0, cuts - len(at_train_end)))
+    chosen = np.array(at_train_end + others.tolist())
+    spans = zip(points[chosen - steps * every].tolist(), points[chosen].tolist(), strict=True)
+    return steps, list(spans)
 
 
 def _check_normalization(subject: Subject, learned: Learned, seed: int, report: Report) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from nautilus_trader.model import Bar, OrderBookDeltas, QuoteTick
 
 from grid import wire
+from grid.bars import BarMaker, Tick, close_ns
 from grid.bus import Publisher, Responder
 from grid.history import History
 from grid.instrument import Instrument
@@ -89,6 +90,10 @@ class BusLink:
         self._on_idle = on_idle
         self._on_failed = on_failed
         self._row_topic = f"md.{self._id}.{spec.rows}"
+        self._maker = BarMaker(instrument, spec.bar, info.interval_ns) if spec.bars_from else None
+        self._timer_due_ns = 0  # of the next decision by time; 0 while no row waits for one
+        # an order of a decision before an event may fill on it, so it is shown when that has ended
+        self._waits = route.waits or spec.timed
         self._decision_topic = f"decision.{gate.strategy_id}"
         self._exec_topic = f"exec.{gate.strategy_id}"
         self._recent: deque[wire.Row] = deque(maxlen=history_rows)
@@ -137,6 +142,9 @@ class BusLink:
 
     def history(self, row: wire.Row) -> None:
         """Publish a row from before the run, for warm-up."""
+        if self._maker is not None and (bar := self._maker.push(_tick(row))):
+            self._market(bar)
+            self._recent.append(bar)
         self._market(row)
         if wire.topic_of(row) == self._row_topic:
             self._recent.append(row)
@@ -144,25 +152,39 @@ class BusLink:
     def row(self, row: Bar | QuoteTick | OrderBookDeltas) -> float | None:
         """Publish the row, and a decision when one is due."""
         shown = self._convert(row)
-        event = self._trades.popleft() if self._spec.rows == "trade" else shown
-        self._market(event)
-        self._recent.append(event)
-        self.rows += 1
-        self.guard.marked(self.equity())
-        self._due -= 1
-        if not self._due:
-            self._due = self._spec.every
-            self._decide()
+        event = self._trades.popleft() if self._spec.source == "trade" else shown
+        if 0 < self._timer_due_ns < event.ts_event_ns:
+            self._decide(self._timer_due_ns)
+        self._take_row(event)
         self._show(shown)
         self._processed()
         return None
 
     def tick(self, quote: QuoteTick) -> None:
-        """Publish a quote that is no row, and let go the orders that waited for it."""
-        event = self._convert(quote)
+        """Publish a quote that is no row, and let go the orders that waited for it.
+
+        Where bars are made of ticks, it may be one that closes a bar: that comes first.
+        """
+        shown = self._convert(quote)
+        event = self._trades.popleft() if self._spec.source == "trade" else shown
+        if self._maker is not None and (bar := self._maker.push(_tick(event))):
+            self._take_row(bar)
         self._market(event)
-        self._show(event)
+        self._show(shown)
         self._processed()
+
+    def _take_row(self, event: wire.Row) -> None:
+        self._market(event)
+        self._recent.append(event)
+        self.rows += 1
+        self.guard.marked(self.equity())
+        if self._spec.timer_ns:
+            self._timer_due_ns = close_ns(event.ts_event_ns, self._spec.timer_ns)
+            return
+        self._due -= 1
+        if not self._due:
+            self._due = self._spec.every
+            self._decide(event.ts_event_ns)
 
     def ordered(self, client_order_id: str, status: str, event: Any) -> None:
         """Publish an order's new state."""
@@ -370,10 +392,10 @@ class BusLink:
 
     # -- decisions and orders -----------------------------------------------------------------
 
-    def _decide(self) -> None:
+    def _decide(self, at_ns: int) -> None:
         if self.gate.is_open:  # a row has come before the deadline: the question is stale
             self._deadline(self.gate.decision_seq, "overtaken by the next row")
-        self._decision_ns = self._asked_ns = self.market_ns
+        self._decision_ns = self._asked_ns = at_ns
         seq = self.gate.open(time.monotonic_ns() + self._ttl_ns)
         ledger, mark = self.ledger, self._mark_px
         account = wire.Account(
@@ -483,11 +505,13 @@ class BusLink:
         self._publisher.publish(wire.topic_of(event), event)
         if isinstance(event, wire.Bar):
             self._mark_px = event.close
+        elif self._spec.rows == "bar":
+            pass  # bars are marked at their close, whatever they are made of
         elif isinstance(event, wire.Trade):
             self._mark_px = event.price
         elif isinstance(event, wire.Depth):
             self._mark_px = (event.bid_pxs[0] + event.ask_pxs[0]) / 2.0
-        elif self._spec.rows == "quote":
+        else:
             self._mark_px = (event.bid_px + event.ask_px) / 2.0
 
     def _show(self, event: Shown | None) -> None:
@@ -497,7 +521,7 @@ class BusLink:
             self._unshown = None
         if event is None:
             return
-        if self._route.waits and self.gate.is_open:
+        if self._waits and self.gate.is_open:
             self._unshown = event
         else:
             self._route.show(event)
@@ -513,6 +537,11 @@ class BusLink:
     def publish(self, event: wire.Event) -> None:
         """Publish an event on the strategy's exec topic."""
         self._publisher.publish(self._exec_topic, event)
+
+
+def _tick(event: wire.Row) -> Tick:
+    assert isinstance(event, wire.Quote | wire.Trade)  # the node was set up for such data
+    return event
 
 
 def _reason(event: Any) -> str:

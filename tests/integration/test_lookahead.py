@@ -12,12 +12,21 @@ from envs.features.kernel import REGISTRY
 from envs.lookahead.altered import altered
 from envs.lookahead.check import Learned, Subject, check
 from envs.lookahead.report import render, sentence
+from envs.made_bars import seen
 from envs.pipeline import fit
 from envs.trading import TradingEnv
 from grid.errors import DataError
 from grid.spec import TargetRule
 from grid.venue import Venue
-from tests.support.markets import BAR_FEATURES, QUOTE_FEATURES, bar_columns, dataset, quote_columns
+from tests.support.markets import (
+    BAR_FEATURES,
+    QUOTE_FEATURES,
+    bar_columns,
+    dataset,
+    quote_columns,
+    spec_for,
+    trade_columns,
+)
 from tests.support.runs import home_with_data, run_tree
 
 TRAIN = (0, 250)
@@ -116,6 +125,28 @@ def test_honest_env_passes_and_much_was_compared(kind, every, reward):
 def test_honest_env_whose_fills_depend_on_chance_passes(kind):
     venue = Venue(latency_ms=500, slippage_prob=0.5, depth_qty=3_000.0)
     assert caught(subject(kind, venue=venue)) == ([], "")
+
+
+@pytest.mark.parametrize("clock", [{}, {"timer_s": 4.0}, {"bar": "4-SECOND-LAST"}])
+def test_trades_and_clocks_pass_and_a_leak_is_caught(leaks, clock):
+    def about(*features):
+        data = dataset(trade_columns(1_200))
+        spec = spec_for(data, **clock)
+        data = seen(data, spec)
+
+        def learn(data):
+            names = (*spec.features, *features)
+            keys = {"window": 4, "target": spec.target, "timer_s": spec.timer_s}
+            return Learned(fit(data, TRAIN, features=names, **keys), 1.0)
+
+        def build(data, learned, steps):
+            return TradingEnv(data, learned.spec, VENUE, steps=steps)
+
+        return Subject(data, TRAIN, learn, build)
+
+    assert caught(about()) == ([], "")
+    what, _ = caught(about("leaks:next_return"))
+    assert "feature leaks:next_return" in what
 
 
 def test_honest_env_with_continuous_targets_passes():

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from envs.made_bars import bars_of
 from envs.pipeline import fit
 from envs.synthetic_book import INSTRUMENT, made
 from grid.dataset import LEVELS as LEVEL_FIELDS
@@ -124,9 +125,21 @@ def dataset(columns: Columns, instrument: Instrument = PAIR, name: str = "test")
     return Dataset(Path("nowhere"), manifest, columns)
 
 
-def spec_for(data: Dataset, *, every: int = 1, window: int = 4, **target: Any) -> Spec:
-    """Fit a spec on the first half of a dataset."""
+def spec_for(
+    data: Dataset,
+    *,
+    every: int = 1,
+    window: int = 4,
+    timer_s: float = 0.0,
+    bar: str = "",
+    **target: Any,
+) -> Spec:
+    """Fit a spec on the first half of a dataset, or of the bars that are made of it."""
+    if bar:
+        data = bars_of(data, bar)
     features = FEATURES[data.manifest.kind]
     rule = TargetRule(**{"max_qty": 10_000.0, **target})
     half = data.manifest.rows // 2
-    return fit(data, (0, half), features=features, window=window, target=rule, every=every)
+    return fit(
+        data, (0, half), features=features, window=window, target=rule, every=every, timer_s=timer_s
+    )
