@@ -17,7 +17,7 @@ from envs import rewards
 from envs.schemes import Holding, Mask, Scheme
 from envs.stage import MarketFill, Stage
 from envs.views import Clock, Rows, View, decision_times
-from grid.dataset import Dataset, to_iso
+from grid.dataset import Dataset
 from grid.errors import ConfigError, DataError
 from grid.venue import Venue
 
@@ -230,14 +230,6 @@ class Tape:
         missing = [i for i in ids if i not in by_id]
         if missing:
             raise ConfigError(f"no view of {missing[0]}, which is traded; its price is not known")
-        for market in markets:
-            inside = within_bar(market, times)
-            if inside.any():
-                raise ConfigError(
-                    f"{market.manifest.instrument.id} is traded on {market.manifest.bar} bars: "
-                    f"expected decisions at their closes only, found one at "
-                    f"{to_iso(int(times[np.argmax(inside)]))}, where its price is an old one"
-                )
         self.prices = np.stack([by_id[i].prices[by_id[i].rows_at(times)] for i in ids], axis=1)
         self._market_times = [np.asarray(m.columns["ts_event"]) for m in markets]
 
@@ -399,15 +391,6 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
         info["ts_event_ns"] = int(self._tape.times_ns[self._at])
         info["decision"] = self._at
         return info
-
-
-def within_bar(market: Dataset, times_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return whether each time lies within a bar, after its open and before its close."""
-    if market.manifest.kind != "bars":
-        return np.zeros(len(times_ns), dtype=np.bool_)
-    closes = np.append(market.columns["ts_event"], np.iinfo(np.int64).max)
-    following = closes[np.searchsorted(closes, times_ns, side="right")]
-    return np.asarray(following - market.manifest.interval_ns < times_ns)
 
 
 def _usual_step_ns(times_ns: NDArray[np.int64], fitted_ns: tuple[int, int]) -> int:

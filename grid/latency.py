@@ -44,7 +44,7 @@ class Latency:
     def due_ns(self, asked_ns: int) -> int:
         """Return when the next order arrives that was decided on at `asked_ns`."""
         arrives_ns = asked_ns + self._quantile_ns(self._random.random())
-        self._last_due_ns = max(arrives_ns, self._last_due_ns + 1)
+        self._last_due_ns = max(arrives_ns, self._last_due_ns)
         return self._last_due_ns
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from envs.lookahead.altered import altered, pause_of
 from envs.lookahead.compare import compare_features
 from envs.lookahead.market_fills import check_market_fills
 from envs.lookahead.market_play import compare_episodes, draw, play
 from envs.lookahead.report import Report
-from envs.market import MarketEnv, within_bar
+from envs.market import MarketEnv
 from grid.dataset import Dataset
 from grid.errors import ConfigError, DataError
 
@@ -95,13 +96,12 @@ class _Cut(NamedTuple):
 def _cuts(
     subject: MarketSubject, env: MarketEnv, cuts: int, steps: int, rng: np.random.Generator
 ) -> list[_Cut]:
-    """Cuts with room on both sides: no training row after them, no traded bar half gone."""
+    """Cuts with room on both sides, no training row after them and no traded bar half gone."""
     times_ns = env.times_ns
     end_ns = subject.train_end_ns - 1
     last = int(np.searchsorted(times_ns, end_ns, side="right")) - 1
-    half_gone = any(within_bar(market, np.array([end_ns]))[0] for market in env.markets)
-    found = [] if half_gone else [_Cut(last, end_ns)]
-    later = np.flatnonzero(times_ns > end_ns)
+    found = [_Cut(last, end_ns)] if _between_bars(env, np.array([end_ns]))[0] else []
+    later = np.flatnonzero((times_ns > end_ns) & _between_bars(env, times_ns))
     highest = len(times_ns) - 1 - _TAIL
     later = later[(later >= steps) & (later <= highest)]
     if not steps <= last <= highest or not len([*found, *later]):
@@ -111,6 +111,17 @@ def _cuts(
         )
     others = rng.choice(later, cuts - len(found)).tolist() if len(later) else []
     return found + [_Cut(at, int(times_ns[at])) for at in others]
+
+
+def _between_bars(env: MarketEnv, times_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether no traded bar has begun before each time and closes after it."""
+    between = np.ones(len(times_ns), dtype=np.bool_)
+    for market in env.markets:
+        if market.manifest.kind == "bars":
+            closes = np.append(market.columns["ts_event"], np.iinfo(np.int64).max)
+            following = closes[np.searchsorted(closes, times_ns, side="right")]
+            between &= following - market.manifest.interval_ns >= times_ns
+    return between
 
 
 def _after(datasets: Datasets, cut_ns: int, direction: int, seed: int) -> dict[str, Dataset]:

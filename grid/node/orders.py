@@ -84,6 +84,7 @@ class OpenOrder:
         ts_ns: when it was given.
         exits: whether it only closes what another order opens, as the legs of a bracket do.
         accepted: whether it rests at the venue.
+        sent: whether its market has moved since it arrived; until then nothing can fill it.
     """
 
     client_order_id: str
@@ -93,6 +94,7 @@ class OpenOrder:
     ts_ns: int
     exits: bool = False
     accepted: bool = False
+    sent: bool = False
 
 
 class OrderStrategy(Strategy):
@@ -259,7 +261,7 @@ class OrderStrategy(Strategy):
             reduce_only=command.reduce_only,
         )
         self._track(order, command, None)
-        self._send(command, lambda: self.submit_order(order))
+        self._send([order], lambda: self.submit_order(order))
 
     def _market_tif(self, command: Market | Bracket) -> TimeInForce:
         # what a book cannot fill at once would stay open for ever
@@ -275,7 +277,7 @@ class OrderStrategy(Strategy):
             post_only=command.post_only,
         )
         self._track(order, command, command.px)
-        self._send(command, lambda: self.submit_order(order))
+        self._send([order], lambda: self.submit_order(order))
 
     def _bracket(self, command: Bracket) -> None:
         name = command.instrument_id
@@ -291,23 +293,44 @@ class OrderStrategy(Strategy):
         self._track(orders[0], command, None)
         for leg, px in zip(orders[1:], (command.stop_loss_px, command.take_profit_px), strict=True):
             self._track(leg, Market(name, -command.signed_qty), px, exits=True)
-        self._send(command, lambda: self.submit_order_list(orders))
+        self._send(orders, lambda: self.submit_order_list(orders))
 
     def _cancel(self, client_order_id: str) -> None:
         def cancel() -> None:
-            if client_order_id in self.open:  # it may have filled on the way
+            order = self.open.get(client_order_id)
+            if order is not None and order.sent:
                 self.cancel_order(ClientOrderId(client_order_id))
+            elif order is not None and not order.exits:  # legs go with their entry
+                self._withdraw(order)
 
         if self.courier is None:
             cancel()
         else:
             self.courier.carry_cancel(cancel)
 
-    def _send(self, command: Market | Limit | Bracket, hand_over: Callable[[], None]) -> None:
+    def _withdraw(self, order: OpenOrder) -> None:
+        """Take back an order that no event of its market has met, and the legs of its bracket."""
+        del self.open[order.client_order_id]
+        self.ledgers[order.instrument_id].release(order.left_qty)
+        for leg in [*self.open.values()]:
+            same = (leg.ts_ns, leg.instrument_id) == (order.ts_ns, order.instrument_id)
+            if leg.exits and same:
+                del self.open[leg.client_order_id]
+
+    def _send(self, orders: Sequence[Any], submit: Callable[[], None]) -> None:
+        names = [str(order.client_order_id) for order in orders]
+
+        def hand_over() -> None:
+            if names[0] not in self.open:
+                return  # withdrawn
+            for name in names:
+                self.open[name].sent = True
+            submit()
+
         if self.courier is None:
             hand_over()
         else:
-            self.courier.carry(command.instrument_id, hand_over)
+            self.courier.carry(str(orders[0].instrument_id), hand_over)
 
     def _track(
         self, order: Any, command: Market | Limit | Bracket, px: float | None, exits: bool = False

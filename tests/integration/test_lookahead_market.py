@@ -103,14 +103,15 @@ def test_honest_env_whose_fills_depend_on_chance_passes():
     assert caught(subject(scheme=ORDERS, venue=venue)) == ([], "")
 
 
-def test_env_with_a_view_of_longer_bars_passes():
+@pytest.mark.parametrize("instrument", [PAIR, POUND])
+def test_env_with_longer_bars_seen_or_traded_passes(instrument):
     c = BARS["euro"].columns
     columns = {
         "ts_event": c["ts_event"][4::5], "open": c["open"][::5], "close": c["close"][4::5],
         "high": c["high"].reshape(-1, 5).max(axis=1), "low": c["low"].reshape(-1, 5).min(axis=1),
         "volume": c["volume"].reshape(-1, 5).sum(axis=1),
     }  # fmt: skip
-    five = dataset(columns)
+    five = dataset(columns, instrument)
     manifest = msgspec.structs.replace(
         five.manifest, bar="5-MINUTE-LAST", interval_ns=5 * MINUTE_NS
     )
@@ -217,6 +218,7 @@ def test_fill_without_its_decision_is_caught():
 @pytest.mark.parametrize("scheme", [WEIGHTS, ORDERS])
 def test_engine_that_fills_at_once_is_caught(scheme, monkeypatch):
     monkeypatch.setattr("envs.engine.StaticLatencyModel", lambda _: None)
+    monkeypatch.setattr("envs.stage.Courier", lambda *_: None)
     what, said = caught(subject(QUOTES, scheme=scheme))
     assert "fill time" in what
     assert "fill price" in what

@@ -265,18 +265,52 @@ def test_view_of_longer_bars_shows_no_bar_before_its_close(make):
     assert 12 <= len(seen) <= 13
 
 
-def test_instrument_that_is_traded_on_longer_bars_than_decided_on_is_refused():
+def test_orders_of_one_decision_meet_the_same_opens(make):
+    env = make()
+    env.reset()
+    _, _, _, _, info = env.step(np.array([0.5, -0.5]))
+    assert [f.instrument_id for f in info["fills"]] == ["EUR/USD.SIM", "GBP/USD.SIM"]
+    assert len({f.ts_event_ns for f in info["fills"]}) == 1
+
+
+def test_order_within_a_longer_bar_waits_for_the_next_open():
     five = five_minutes()
     manifest = msgspec.structs.replace(five.manifest, instrument=POUND)
+    longer = msgspec.structs.replace(five, manifest=manifest)
     views = [
         View("euro", EURO, ("log_return:1",), train_rows=TRAIN, window=4),
-        View("five", msgspec.structs.replace(five, manifest=manifest), ("log_return:1",),
-             train_rows=(0, 50), window=3),
-    ]  # fmt: skip
-    said = "GBP/USD.SIM is traded on 5-MINUTE-LAST bars: expected decisions at their closes only"
-    with pytest.raises(ConfigError, match=said):
-        MarketEnv(views, WEIGHTS, VENUE)
-    MarketEnv(views, WEIGHTS, VENUE, clock=Timer(seconds=300.0)).close()
+        View("five", longer, ("log_return:1",), train_rows=(0, 50), window=3),
+    ]
+    env = MarketEnv(views, WEIGHTS, VENUE)
+    fills = []
+    try:
+        _, info = env.reset()
+        for k in range(60):
+            _, _, _, _, info = env.step(np.array([0.0, 0.5 * (-1) ** (k // 3)]))
+            fills += [f for f in info["fills"] if f.instrument_id == "GBP/USD.SIM"]
+    finally:
+        env.close()
+    assert len(fills) > 10
+    opens_ns = longer.columns["ts_event"] - 5 * MINUTE_NS + VENUE.latency_ns
+    for fill in fills:
+        assert fill.ts_event_ns == opens_ns[np.searchsorted(opens_ns, fill.decided_ns)]
+
+
+def test_order_can_be_cancelled_before_its_market_moves(make):
+    env = make(ORDERS, views=("quotes",))
+    times = QUOTES.columns["ts_event"]
+    close = np.diff(times[100:-2]) < 2e8  # the cancel is on its way when the order arrives
+    pause = np.diff(times[101:-1]) > 12e8  # and no quote comes before both are there
+    k = 100 + int(np.flatnonzero(close & pause)[0])
+    env.reset(options={"decision": int(np.searchsorted(env.times_ns, times[k]))})
+    _, _, _, _, info = env.step([LIMIT, 0, 0, 0, 0])
+    assert info["open_orders"] == 1
+    _, _, _, _, info = env.step([CANCEL, 0, 0, 0, 0])
+    assert info["open_orders"] == 0
+    _, _, _, _, info = env.step([0] * 5)
+    assert not info["fills"]
+    holding = env._player.holdings(env._prices())[0]
+    assert holding.pending_qty == 0.0
 
 
 def test_timer_decides_on_its_multiples(make):

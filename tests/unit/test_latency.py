@@ -46,8 +46,13 @@ def test_same_seed_draws_the_same_and_another_does_not():
 def test_order_never_overtakes_the_one_before():
     latency = Latency(SKEWED, 5)
     due = [latency.due_ns(k * MS) for k in range(500)]
-    assert (np.diff(due) > 0).all()
+    assert (np.diff(due) >= 0).all()
     assert all(at >= k * MS for k, at in enumerate(due))
+
+
+def test_orders_of_one_decision_arrive_together_if_the_latency_is_fixed():
+    latency = Latency(Venue(latency_ms=250), 0)
+    assert [latency.due_ns(at * MS) for at in (7, 7, 8)] == [257 * MS, 257 * MS, 258 * MS]
 
 
 def test_measured_latency_is_drawn_from_its_quantiles():
