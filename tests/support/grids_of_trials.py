@@ -1,5 +1,7 @@
 """Small training grids for tests: configs, events, and a launcher in a process of its own."""
 
+import contextlib
+import hashlib
 import os
 import subprocess
 import sys
@@ -7,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 
 from agents.trials.config import TrainingGrid
+from agents.trials.results import load
 from agents.trials.trial import Outcome
+from agents.trials.work import TRACKS
+from envs.rewards import Step
 from grid.config import convert
 from grid.home import Home
 
@@ -23,6 +29,7 @@ from agents import provenance
 from agents.trials import launcher
 from agents.trials.config import TrainingGrid
 from agents.trials.local import Local
+from envs.rewards import Step
 from grid.config import convert
 from grid.home import Home
 
@@ -93,3 +100,30 @@ def outcome(score: float, steps: int = 256) -> Outcome:
     """What a trial came to, with one figure for all."""
     scores: dict[str, float | None] = {"sharpe": score, "log_return": score}
     return Outcome(digest="d", steps=steps, seconds=1.0, validation=scores, test=scores)
+
+
+def pids_of_trials(nursery: int) -> dict[str, int]:
+    """Processes of trials that run now, by the trial's id."""
+    found = {}
+    for child in psutil.Process(nursery).children():
+        with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):
+            found[Path(f"/proc/{child.pid}/comm").read_text().strip()] = child.pid
+    return found
+
+
+def made(home: Home, name: str = "tiny-grid") -> dict[str, Any]:
+    """What a grid's trials have made: digest of the checkpoint, figures, and bytes of tracks."""
+    results = load(home.root / "grids" / name)
+    return {
+        t.trial.id: (t.status, t.outcome and (t.outcome.digest, t.outcome.validation,
+         t.outcome.test), hashlib.sha256((t.folder / TRACKS).read_bytes()).hexdigest())
+        for t in results.trials if t.status == "done"
+    }  # fmt: skip
+
+
+def broken(step: Step) -> float:
+    """A reward that a plan accepts and a training does not survive."""
+    raise RuntimeError("this reward is broken")
+
+
+BROKEN = f"{__name__}:{broken.__name__}"
