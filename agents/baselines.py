@@ -1,7 +1,7 @@
 """Policies that learn nothing: what a trained agent has to be compared with. NumPy only."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class Random:
 
     Args:
         spec: for the targets there are.
-        change: probability of a change; an agent's own share of changes makes it trade as often.
+        change: probability of a change.
         seed: of the draws.
     """
 
@@ -40,6 +40,18 @@ class Random:
         self._rng = np.random.default_rng(seed)
         self._change = change
         self._target = nearest(spec, 0.0)
+
+    @classmethod
+    def trading(cls, spec: Spec, turnover: float, seed: int = 0) -> Self:
+        """Return one that trades as much as another policy, so that it pays the same costs.
+
+        Args:
+            spec: for the targets there are.
+            turnover: mean change of the other's target at a decision, without its sign.
+            seed: of the draws.
+        """
+        step = mean_change(spec)
+        return cls(spec, min(1.0, turnover / step) if step else 0.0, seed)
 
     def act(self, obs: Obs) -> float:
         """Return the target, changed or not."""
@@ -102,6 +114,15 @@ def load(name: str, spec: Spec) -> Constant | Random | Momentum:
     if short not in made:
         raise ConfigError(f"unknown baseline {short!r}; there are: {', '.join(made)}")
     return made[short]()
+
+
+def mean_change(spec: Spec) -> float:
+    """Return how far apart two targets of `Random` are on average, one after the other."""
+    if spec.target.kind == "continuous":
+        return 2.0 / 3.0  # of two even draws from -1 to 1
+    levels = np.unique(spec.target.levels)
+    apart = np.abs(levels[:, None] - levels[None, :]).sum()
+    return float(apart) / (len(levels) * (len(levels) - 1)) if len(levels) > 1 else 0.0
 
 
 def nearest(spec: Spec, target: float) -> float:

@@ -62,8 +62,13 @@ def _check_lookahead(args: Args) -> None:
     option("--start", "ISO date or time, in place of --rows"),
     option("--end", "ISO date or time, not included"),
     SEED,
+    option("--trials", "configurations tried to find this one; the verdict counts", type=whole,
+           default=1),
+    flag("--sensitivity", "also under other costs and delays"),
+    option("--sibling", "a run of another seed, for --sensitivity", type=Path, action="append",
+           default=[], metavar="CHECKPOINT"),
     option("--out", "folder for results (default: in HOME/reports)", type=Path),
-)
+)  # fmt: skip
 def _evaluate(args: Args) -> None:
     from agents.checkpoint import Checkpoint
     from agents.evaluation import evaluate
@@ -72,10 +77,17 @@ def _evaluate(args: Args) -> None:
 
     if (args.start is None) != (args.end is None):
         raise ConfigError("evaluate: expected --start and --end together, found one of them")
+    if args.sibling and not args.sensitivity:
+        raise ConfigError("evaluate: expected --sensitivity with --sibling, found it alone")
+    if args.trials < 1:
+        raise ConfigError(f"evaluate: expected --trials of 1 or more, found {args.trials}")
     rows = args.rows if args.start is None else (args.start, args.end)
     path, home = args.checkpoint, args.home
     out = args.out or home.reports / f"evaluation-{Checkpoint.open(path).digest}"
-    evaluation = evaluate(path, home, rows=rows, seed=args.seed, out=out, progress=True)
+    evaluation = evaluate(
+        path, home, rows=rows, seed=args.seed, trials=args.trials, out=out, progress=True,
+        harder=args.sensitivity, siblings=args.sibling,
+    )  # fmt: skip
     report = write_report(out / "report.html", evaluation)
     print(f"{render(evaluation)}\nreport: {report}")
 

@@ -138,9 +138,10 @@ def _but(v: Verdict, unsure: list[str]) -> str:
 
 def _reasons(v: Verdict, seeds: int | None) -> tuple[str, ...]:
     low, high = v.sharpe.low, v.sharpe.high
+    alone = ", had there been no other trial" if v.tried > 1 else ""
     said = [
         f"With 95 % confidence its true Sharpe ratio lies between {low:.2f} and {high:.2f} a year, "
-        f"by a record of {v.years:.2g} years, had there been no other trial."
+        f"by a record of {v.years:.2g} years{alone}."
     ]
     if v.tried > 1:
         said.append(
@@ -149,7 +150,10 @@ def _reasons(v: Verdict, seeds: int | None) -> tuple[str, ...]:
             "(deflated Sharpe ratio)."
         )
     if v.tried > v.records:
-        said.append(f"{v.tried - v.records:,} of the trials failed or left no record; they count.")
+        said.append(
+            f"{v.tried - v.records:,} of the trials left no record here, by failing or otherwise; "
+            "they count."
+        )
     if v.records > 1:
         said.append(
             f"The {v.records:,} trials with a record are as lucky as {v.effective:.0f} independent "
@@ -166,7 +170,10 @@ def _reasons(v: Verdict, seeds: int | None) -> tuple[str, ...]:
         )
     for name, b in v.beside.items():
         ratio = "never traded" if b.sharpe is None else f"has {annual(b.sharpe)}"
-        said.append(f"{name} {ratio}; such a lead over it is luck in {share(b.chance)}.")
+        if (b.sharpe or 0.0) >= v.sharpe.value:
+            said.append(f"{name} {ratio} and did no worse.")
+        else:
+            said.append(f"{name} {ratio}; such a lead over it is luck in {share(b.chance)}.")
     if seeds is not None and (few := caution(seeds)):
         said.append(f"{few}.")
     return tuple(said)

@@ -2,7 +2,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from agents.baselines import Constant, Momentum, Random, nearest
+from agents.baselines import Constant, Momentum, Random, mean_change, nearest
 from grid.errors import SpecMismatch
 from grid.spec import TargetRule
 from tests.support.runs import SPEC
@@ -35,6 +35,23 @@ def test_random_changes_as_often_as_asked_and_only_to_other_levels() -> None:
     changes = np.mean(np.diff(targets) != 0)
     assert changes == pytest.approx(0.2, abs=0.02)
     assert set(targets) == set(SPEC.target.levels)
+
+
+def test_random_trades_as_much_as_asked_whatever_the_levels() -> None:
+    for rule in (
+        TargetRule(max_qty=1.0),
+        TargetRule(max_qty=1.0, levels=(0.0, 0.25, 1.0)),
+        TargetRule(max_qty=1.0, kind="continuous"),
+    ):
+        policy = Random.trading(msgspec.structs.replace(SPEC, target=rule), 0.15, seed=1)
+        targets = [policy.act(OBS) for _ in range(20_000)]
+        assert np.mean(np.abs(np.diff(targets))) == pytest.approx(0.15, rel=0.05)
+
+
+def test_random_with_one_level_never_trades() -> None:
+    spec = msgspec.structs.replace(SPEC, target=TargetRule(max_qty=1.0, levels=(1.0,)))
+    assert mean_change(spec) == 0.0
+    assert {Random.trading(spec, 0.5).act(OBS) for _ in range(20)} == {1.0}
 
 
 def test_random_same_seed_same_targets_another_seed_others() -> None:

@@ -44,7 +44,7 @@ def test_verdict_on_a_planted_signal_finds_it_among_trials_that_lose_by_their_co
     assert found.overfitting.probability < 0.01
     assert found.sharpe.low > 1.0
     assert found.line.startswith("After 240 trials, a Sharpe ratio of 2.79 a year")
-    assert "216 of the trials failed or left no record; they count." in found.reasons
+    assert any(said.startswith("216 of the trials left no record") for said in found.reasons)
 
 
 def test_verdict_after_many_trials_is_luck_where_after_one_it_is_not() -> None:

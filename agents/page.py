@@ -1,0 +1,128 @@
+"""An HTML page that needs no network: its skeleton, its style, and what it is put together from."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Final
+
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+
+from agents.plots.style import COLORS, FONT, GRID, INK
+from agents.scorecard import AGENT
+
+
+def page(title: str, parts: Iterable[str]) -> bytes:
+    """Return a whole page, Plotly included."""
+    return _PAGE.format(
+        title=escape(title), style=_STYLE, plotly=get_plotlyjs(), body="\n".join(parts)
+    ).encode()
+
+
+def section(title: str, body: str) -> str:
+    """Return a card with a heading."""
+    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], own: str = "") -> str:
+    """Return a table of text; the first cell of a row is its label.
+
+    Args:
+        head: of the columns, an empty string above the labels.
+        rows: as many cells each.
+        own: heading of the column that stands out.
+    """
+    marks = [' class="own"' if own and name == own else "" for name in head]
+    top = "".join(f"<th{m}>{escape(name)}</th>" for name, m in zip(head, marks, strict=True))
+    body = "".join(
+        f"<tr><th>{escape(row[0])}</th>"
+        + "".join(f"<td{m}>{escape(c)}</td>" for c, m in zip(row[1:], marks[1:], strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def pairs(found: dict[str, str]) -> str:
+    """Return labels and texts as a table without a heading."""
+    rows = "".join(
+        f'<tr><th>{escape(k)}</th><td class="text">{escape(v)}</td></tr>' for k, v in found.items()
+    )
+    return f"<table><tbody>{rows}</tbody></table>" if rows else ""
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """Return sentences as a list."""
+    return '<ul class="notes">' + "".join(f"<li>{escape(s)}</li>" for s in sentences) + "</ul>"
+
+
+def picture(figure: go.Figure) -> str:
+    """Return a figure as HTML."""
+    html: str = figure.to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        config={"displayModeBar": False, "responsive": True},
+    )
+    return f'<div class="plot">{html}</div>'
+
+
+def banner(grade: str, line: str, reasons: Sequence[str], kind: str) -> str:
+    """Return a verdict as the first thing that a reader sees.
+
+    Args:
+        grade: in two or three words.
+        line: the verdict in a sentence.
+        reasons: a sentence each.
+        kind: `good`, `open` or `bad`, for its color.
+    """
+    return (
+        f'<section class="verdict {kind}"><h2>{escape(grade)}</h2><p>{escape(line)}</p>'
+        f"{bullets(reasons)}</section>"
+    )
+
+
+_STYLE: Final = f"""
+:root {{ color-scheme: light; }}
+body {{ margin: 0; background: #f8fafc; color: {INK}; font: 15px/1.5 {FONT}; }}
+main {{ max-width: 1120px; margin: 0 auto; padding: 32px 24px 64px; }}
+header h1 {{ font-size: 26px; font-weight: 650; letter-spacing: -0.01em; margin: 0 0 4px; }}
+header p {{ margin: 0 0 24px; color: #475569; }}
+section {{ background: #fff; border: 1px solid {GRID}; border-radius: 10px;
+  padding: 20px 24px; margin: 0 0 20px; overflow-x: auto; }}
+h2 {{ font-size: 17px; font-weight: 600; margin: 0 0 12px; }}
+code {{ font: 0.9em ui-monospace, Menlo, Consolas, monospace; color: #475569; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0 0 12px; }}
+th, td {{ padding: 5px 18px 5px 0; border-bottom: 1px solid #f1f5f9; text-align: right; }}
+th {{ font-weight: 500; color: #475569; }}
+tbody th, td.text {{ text-align: left; }}
+tbody th {{ white-space: nowrap; vertical-align: top; }}
+thead th {{ border-bottom: 1px solid #cbd5e1; }}
+.own {{ color: {COLORS[AGENT]}; font-weight: 600; }}
+.yes {{ color: #047857; font-weight: 600; }}
+.no {{ color: #b91c1c; font-weight: 600; }}
+.pair {{ display: grid; grid-template-columns: 1fr 1fr; gap: 8px 24px; }}
+.pair > * {{ min-width: 0; }}
+@media (max-width: 820px) {{ .pair {{ grid-template-columns: 1fr; }} }}
+h3 {{ font-size: 14px; font-weight: 600; color: #475569; margin: 12px 0 4px; }}
+.verdict {{ border-left-width: 6px; }}
+.verdict h2 {{ font-size: 14px; letter-spacing: 0.03em; text-transform: uppercase; margin: 0; }}
+.verdict p {{ font-size: 19px; line-height: 1.4; margin: 4px 0 10px; }}
+.verdict.good {{ border-left-color: #059669; }} .verdict.good h2 {{ color: #047857; }}
+.verdict.open {{ border-left-color: #d97706; }} .verdict.open h2 {{ color: #b45309; }}
+.verdict.bad {{ border-left-color: #64748b; }} .verdict.bad h2 {{ color: #475569; }}
+.notes {{ margin: 4px 0 0; padding-left: 18px; color: #475569; font-size: 14px; }}
+"""
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+<script>{plotly}</script>
+</head>
+<body><main>
+{body}
+</main></body>
+</html>
+"""

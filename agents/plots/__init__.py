@@ -1,0 +1,1 @@
+"""Pictures of an evaluation, as Plotly figures that open without a network."""
