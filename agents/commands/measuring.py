@@ -15,7 +15,7 @@ from grid.errors import ConfigError
     option(
         "bench",
         "what to measure",
-        choices=("env", "parts", "vector", "bus", "decision", "replay", "realism", "train"),
+        choices=("env", "data", "parts", "vector", "bus", "decision", "replay", "realism", "train"),
     ),
     flag("--peers", "env: other projects' envs, too, each installed where it is missing"),
     flag("--json", "print one JSON object"),

@@ -302,3 +302,14 @@ def test_real_deltas_of_the_engine_1_are_read(tmp_path):
     assert (m.events, m.book) == (1_077, "L2")
     assert m.quality.out_of_order > 0
     assert m.rows + m.quality.one_sided == 931
+
+
+def test_bench_has_a_row_for_every_kind(monkeypatch):
+    from agents.bench import data
+
+    monkeypatch.setattr(data, "EVENTS", 1_500)
+    monkeypatch.setattr(data, "ROUNDS", 1)
+    rows = {row.name: row for row in data.run()}
+    kinds = ("bars", "quotes", "trades", "depth", "L2", "L3")
+    assert set(rows) == {*kinds, *(f"load_{k}" for k in kinds), "rows_L2", "rows_L3"}
+    assert all(row.value > 0 and row.baseline > 0 for row in rows.values())
