@@ -5,6 +5,7 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.env_checker import check_env as check_sb3
 
 from agents.gather import WindowGather, extractor, feature_matrix
 from envs.pipeline import Pipeline
@@ -49,9 +50,10 @@ def test_gathered_windows_have_the_bits_of_the_plain_observation(data):
     assert gathered.tobytes() == plain.tobytes()
 
 
-def test_index_env_passes_the_checker(data):
+def test_index_env_passes_the_checkers(data):
     env = TradingEnv(data, spec_for(data), VENUE, steps=30, observation="index")
     check_env(env, skip_render_check=True)
+    check_sb3(env)
     env.close()
 
 

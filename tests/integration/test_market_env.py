@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from nautilus_trader.model import Venue as EngineVenue
+from stable_baselines3.common.env_checker import check_env as check_sb3
 
 from envs.market import MarketEnv
 from envs.schemes import KINDS, Orders, Weights
@@ -88,6 +89,13 @@ def play(env, seed):
 @pytest.mark.parametrize("flat", [False, True])
 def test_market_env_passes_gymnasiums_checker(make, scheme, flat):
     check_env(make(scheme, steps=40, flat=flat), skip_render_check=True)
+
+
+@pytest.mark.filterwarnings("ignore:Your observation .* has an unconventional shape")  # windows
+@pytest.mark.parametrize("scheme", [WEIGHTS, ORDERS])
+@pytest.mark.parametrize("flat", [False, True])
+def test_market_env_passes_stable_baselines_checker(make, scheme, flat):
+    check_sb3(make(scheme, steps=40, flat=flat))
 
 
 @pytest.mark.parametrize("scheme", [WEIGHTS, ORDERS])
