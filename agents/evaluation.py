@@ -81,8 +81,9 @@ def evaluate(
         finally:
             env.close()
             del env  # a thread can have one engine
-        length = span[1] - span[0]
-        trained = _on_training_rows(dataset, policy, length, bar) if rows == "test" else None
+        lo, hi = manifest.data.train_rows
+        unseen = span[0] >= hi or span[1] <= lo
+        trained = _on_training_rows(dataset, policy, span[1] - span[0], bar) if unseen else None
     cases: tuple[Case, ...] = ()
     if harder:
         cases = sensitivity(checkpoint, home, rows=rows, siblings=siblings, progress=progress)

@@ -123,6 +123,8 @@ def test_help_of_a_group_lists_its_commands(group):
         ("data synthetic flat --name w", "invalid choice: 'flat'"),
         ("evaluate x --rows all", "invalid choice: 'all' (choose from 'test', 'train')"),
         ("evaluate x --start 2020-01-01", "expected --start and --end together"),
+        ("evaluate x --sibling y", "expected --sensitivity with --sibling, found it alone"),
+        ("evaluate x --trials 0", "expected --trials of 1 or more, found 0"),
         ("train x.toml --resume --replace", "expected --resume or --replace, found both"),
         ("broker", "required: --config"),
         ("agent --config x.toml", "required: --id"),

@@ -19,6 +19,7 @@ from agents.evaluation import evaluate, run
 from agents.metrics import Track
 from agents.policy import OnnxPolicy
 from agents.scorecard import AGENT
+from agents.statistics.verdict import LUCK, NOTHING, WORTH, Verdict
 from agents.training import train
 from envs.pipeline import Pipeline
 from envs.synthetic import BASE_VOLUME, INSTRUMENT, Market, signal, walk
@@ -39,6 +40,7 @@ class Learned:
     home: Home
     checkpoint: Path
     agent: Track
+    verdict: Verdict
 
     def beside(self, make: Any) -> Track:
         """Run `make(env, spec)` over the same rows under the same costs."""
@@ -82,8 +84,9 @@ def learn(root: Path, market: Market) -> Learned:
     home = runs.home_with_data(root, market.columns, INSTRUMENT)
     tree = runs.learning_tree(home, TRAIN_ROWS, total_steps=STEPS)
     checkpoint = train(msgspec.convert(tree, RunConfig), home, progress=False)
-    agent = evaluate(checkpoint, home, out=root / "out").tracks[AGENT]
-    return Learned(home, checkpoint, agent)
+    found = evaluate(checkpoint, home, trials=24, out=root / "out")
+    assert found.facts.verdict is not None
+    return Learned(home, checkpoint, found.tracks[AGENT], found.facts.verdict)
 
 
 def profit(track: Track) -> float:
@@ -121,6 +124,17 @@ def test_ppo_on_the_planted_signal_comes_close_to_the_oracle_on_unseen_rows(
     assert t_net(oracle) > 8, "the market has no signal worth its costs: the test says nothing"
     assert profit(on_signal.agent) / profit(oracle) >= 0.6
     assert t_net(on_signal.agent) > 8
+
+
+def test_verdict_on_the_planted_signal_finds_it_and_on_the_walk_does_not(
+    on_signal: Learned, on_walk: Learned
+) -> None:
+    found = on_signal.verdict
+    assert found.grade == WORTH
+    assert found.chance < 1e-6
+    assert found.deflated > 0.999
+    assert found.beside["untrained"].chance < 1e-3
+    assert on_walk.verdict.grade in (NOTHING, LUCK)
 
 
 def test_ppo_on_the_walk_finds_nothing(on_walk: Learned) -> None:
