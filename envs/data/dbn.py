@@ -76,7 +76,8 @@ def read_dbn(path: Path) -> Table:
 
 
 def _records(path: Path) -> Records:
-    compression = "zstd" if path.read_bytes()[:4] == ZSTD else None
+    with path.open("rb") as file:
+        compression = "zstd" if file.read(4) == ZSTD else None
     try:
         with pa.input_stream(str(path), compression=compression) as stream:
             raw = stream.read()

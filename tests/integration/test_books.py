@@ -5,8 +5,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from nautilus_trader.persistence import ParquetDataCatalog
 
+from agents.grids import node_setup
 from envs.books import book_data
 from envs.data.importer import import_file
+from envs.data.show import describe
 from envs.lookahead.altered import altered
 from envs.lookahead.check import Learned, Subject, check
 from envs.lookahead.report import sentence
@@ -15,12 +17,17 @@ from envs.pipeline import fit
 from envs.schemes import KINDS, Orders, Weights
 from envs.synthetic_book import INSTRUMENT, write_book
 from envs.trading import TradingEnv
+from envs.trading_recipe import EnvRecipe
+from envs.vector import SharedVectorEnv, seed_of
 from envs.views import View
+from grid.config import convert
 from grid.dataset import Dataset
 from grid.errors import ConfigError, DataError
 from grid.home import Home
 from grid.spec import TargetRule
+from grid.topology import GridConfig
 from grid.venue import Venue
+from tests.support import runs
 from tests.support.markets import (
     DEPTH_FEATURES,
     book_dataset,
@@ -257,6 +264,8 @@ def test_made_book_lies_on_disk_and_in_the_catalog(tmp_path, kind):
     home = Home(tmp_path)
     m = write_book(kind, "made", home, n=600, every="20")
     data = Dataset.find(home.datasets, "made")
+    told = "L2, by price, rows of 10" if kind == "depth" else f"rows of 10 levels, of {m.events} ev"
+    assert told in describe(data)
     data.verify()
     catalog = ParquetDataCatalog(str(data.path / "catalog"))
     if kind == "depth":
@@ -302,6 +311,55 @@ def test_real_deltas_of_the_engine_1_are_read(tmp_path):
     assert (m.events, m.book) == (1_077, "L2")
     assert m.quality.out_of_order > 0
     assert m.rows + m.quality.one_sided == 931
+
+
+def test_grid_refuses_an_agent_that_met_more_of_the_book_than_rows(tmp_path):
+    home = Home(tmp_path)
+    write_book("L3", "made", home, n=3_000)
+    spec = spec_for(Dataset.find(home.datasets, "made"))
+
+    def setup(costs, **node):
+        said = runs.manifest(spec, costs)
+        checkpoint = runs.checkpoint(home.runs / "r" / "checkpoints", spec, said=said).path
+        tree = {
+            "name": "test",
+            "feed": {"dataset": "made"},
+            "node": {"strategy_id": "S-1", "checkpoint": str(checkpoint), **node},
+            "agents": [{"id": "a", "role": "champion", "checkpoint": str(checkpoint)}],
+        }
+        return node_setup(convert(tree, GridConfig, "test"), home, "node")
+
+    with pytest.raises(ConfigError, match=r'a grid has its rows alone: train with venue\.book = "r'):
+        setup(EVENTS)
+    assert setup(ROWS).spec.book == spec.book
+    with pytest.raises(ConfigError, match='expected "sandbox" for rows of depth, found "paper"'):
+        setup(ROWS, venue="paper")
+
+
+def test_vector_env_of_recipes_steps_a_book_as_the_env_itself(tmp_path, make):
+    home = Home(tmp_path)
+    write_book("L3", "made", home, n=3_000)
+    data = Dataset.find(home.datasets, "made")
+    recipe = EnvRecipe(
+        dataset=data.path, spec=spec_for(data, max_qty=8.0), venue=EVENTS, rows=(0, 300),
+        steps=20, reward="log_equity", reward_scale=1.0,
+    )  # fmt: skip
+    envs = SharedVectorEnv([recipe])
+    try:
+        obs, _ = envs.reset(seed=3)
+        found = [obs[0].tobytes()]
+        for action in actions(15):
+            obs, reward, *_ = envs.step(np.array([action]))
+            found.append((obs[0].tobytes(), float(reward[0])))
+    finally:
+        envs.close()
+    env = recipe.make()
+    try:
+        seen, _ = played(env, actions(15), seed=seed_of(3, 0))
+    finally:
+        env.close()
+    assert found[0] == seen[0]
+    assert found[1:] == [(o, r) for o, r, _ in seen[1:]]
 
 
 def test_bench_has_a_row_for_every_kind(monkeypatch):
