@@ -176,7 +176,8 @@ def run(
         wait_until_flowing(context, addresses, publisher, START_TIMEOUT_S)
         log.info("ready, epoch %d, at %s and %s", epoch, addresses.events_in, addresses.requests)
         life.ready()
-        _loop(context, sockets, proxy, Switch(refusals.take), publisher, echo, life)
+        switch = Switch(refusals.take, context.door.misdeed if context.door else None)
+        _loop(context, sockets, proxy, switch, publisher, echo, life)
         publisher.heartbeat("stopping")
 
 

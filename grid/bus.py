@@ -341,7 +341,8 @@ def wait_until_flowing(
             now_s = time.monotonic()
             if now_s - said_s >= SAY_S:
                 said_s = now_s
-                log.info("waiting for a broker at %s", addresses.events_in)
+                where, topic = addresses.events_in, f"sys.{publisher.source}"
+                log.info("waiting for a broker at %s that lets %s through", where, topic)
     finally:
         subscriber.close()
     if stopping():

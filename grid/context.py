@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 type Socket = zmq.Socket[bytes]
 
 MAX_PEERS: Final = 4_096  # connections to an endpoint; fewer where there are few descriptors
-REBIND_S: Final = 5.0  # an endpoint with another key is open again within this time
+REBIND_S: Final = 2.0  # an endpoint with another key is open again within this time
 _ZERO_COPY_RECV: Final = 10  # not named by pyzmq
 _AGAIN_S: Final = 1.0  # whoever was denied tries again after this time
 _FILES: Final = 65_536  # descriptors that are asked for

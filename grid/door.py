@@ -2,6 +2,8 @@
 
 A thread beside the process's own work. It answers ZeroMQ's question about each handshake (ZAP, RFC
 27) out of the authorization file, and cuts off whoever has other rights by now than it came with.
+Whoever misbehaves is cut off, too, and kept out for a while: to refuse costs, and a flood would get
+what it wants.
 """
 
 import contextlib
@@ -17,11 +19,15 @@ from zmq.utils import z85
 
 from grid.access import LOOK_S, Holder, Watch
 from grid.errors import BusError
+from grid.grants import NOTHING
 from grid.murmur import Murmur
 from grid.peers import Peer, cut
+from grid.quota import Quota
 
 log = logging.getLogger(__name__)
 
+MISDEEDS_PER_S: Final = 1_000.0  # refusals that a key may cause
+KEPT_OUT_S: Final = 10.0
 _ZAP: Final = "inproc://zeromq.zap.01"
 
 
@@ -33,14 +39,16 @@ class Door:
         watch: who is authorized.
 
     Attributes:
-        counts: `let_in`, `denied`, `cut`.
+        counts: `let_in`, `denied`, `cut`, `barred`.
     """
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", watch: Watch) -> None:
-        self.counts: Counter[str] = Counter(let_in=0, denied=0, cut=0)
+        self.counts: Counter[str] = Counter(let_in=0, denied=0, cut=0, barred=0)
         self._watch = watch
         self._notes: dict[int, tuple[Peer, str, Holder]] = {}  # connection, its key, whose it was
         self._murmur = Murmur(log)
+        self._misdeeds = Quota()
+        self._kept_out: dict[str, float] = {}  # name of a holder -> until when
         self._reviewed_s = 0.0
         self._closing = False
         self._zap = context.socket(zmq.REP)
@@ -58,15 +66,31 @@ class Door:
         """Return who has sent a frame, and keep an eye on its connection; from any thread."""
         public = str(frame.get("User-Id"))
         holder = self._watch.who(public)
-        peer = _peer_of(frame)
+        if holder.grant == NOTHING or self.is_barred(holder.name):
+            return holder  # its connection may have ended, and the descriptor be another one's
+        peer = peer_of(frame)
         known = self._notes.get(peer.fd)
         if known is None or known[:2] != (peer, public):
             self._notes[peer.fd] = (peer, public, holder)
         return holder
 
-    def cut(self, frame: zmq.Frame) -> None:
-        """Close the connection that a frame came on; from any thread."""
-        self.counts["cut"] += cut(_peer_of(frame))
+    def misdeed(self, holder: Holder) -> None:
+        """Take note of a refusal; a key that causes many is barred. From any thread."""
+        now_s = time.monotonic()
+        if holder.grant.is_everything or self._misdeeds.take(holder.name, MISDEEDS_PER_S, now_s):
+            return
+        if self.is_barred(holder.name):
+            return
+        self._kept_out[holder.name] = now_s + KEPT_OUT_S
+        self.counts["barred"] += 1
+        log.warning("key %s is cut off and kept out for %g s", holder.name, KEPT_OUT_S)
+        for peer, _, whose in list(self._notes.values()):
+            if whose.name == holder.name:
+                self.counts["cut"] += cut(peer)
+
+    def is_barred(self, name: str) -> bool:
+        """Say whether a holder is kept out; what it has under way counts for nothing."""
+        return self._kept_out.get(name, 0.0) > time.monotonic()
 
     def check(self) -> None:
         """Raise `BusError` if nobody stands here any more."""
@@ -100,7 +124,10 @@ class Door:
         if mechanism == b"CURVE" and len(credentials) == 1:
             public = z85.encode(credentials[0]).decode()
         holder = self._watch.who(public)
-        if holder.grant.may_enter(endpoint):
+        if self.is_barred(holder.name):
+            self.counts["denied"] += 1
+            status = (b"400", b"kept out for a while", b"")
+        elif holder.grant.may_enter(endpoint):
             self.counts["let_in"] += 1
             status = (b"200", b"OK", public.encode())
         else:
@@ -124,7 +151,8 @@ class Door:
                 log.warning("rights of %s have changed: cut off", holder.name)
 
 
-def _peer_of(frame: zmq.Frame) -> Peer:
+def peer_of(frame: zmq.Frame) -> Peer:
+    """Return the connection that a frame came on."""
     fd = int(frame.get(zmq.SRCFD))
     try:
         return Peer(fd, os.fstat(fd).st_ino)

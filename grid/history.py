@@ -4,28 +4,21 @@ Whoever keeps a ring registers as `history.<source>`, the recorder as `history`,
 requests beside its own work: each answer is bounded in bytes, and each client in answers a second.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from typing import Final
 
-import msgspec
-
 from grid import wire
+from grid.quota import Quota
 from grid.ring import Ring
 
 HISTORY: Final = "history"  # the recorder's name for requests
 PAGE_BYTES: Final = 1 << 18
 PER_S: Final = 100.0  # answers a second for each client, and as many at once after a pause
-_CLIENTS: Final = 1_000  # whose allowance is remembered
 
 
 def history_of(source: str) -> str:
     """Return the name under which a publisher answers for its own streams."""
     return f"{HISTORY}.{source}"
-
-
-class _Allowance(msgspec.Struct):
-    left: float
-    at_s: float
 
 
 class History:
@@ -41,11 +34,12 @@ class History:
     def __init__(self, ring: Ring) -> None:
         self.ring = ring
         self.counts: Counter[str] = Counter()
-        self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
+        self._quota = Quota()
 
     def answer(self, request: wire.HistoryRequest, now_s: float) -> wire.HistoryReply:
         """Return the one reply to a request that came at `now_s`, monotonic."""
-        reply = self._reply(request) if self._may(request.client, now_s) else _TOO_OFTEN
+        may = self._quota.take(request.client, PER_S, now_s)
+        reply = self._reply(request) if may else _TOO_OFTEN
         match reply:
             case wire.Frames():
                 self.counts["fetched"] += 1
@@ -55,19 +49,6 @@ class History:
             case wire.Refused():
                 self.counts["history_refused"] += 1
         return reply
-
-    def _may(self, client: str, now_s: float) -> bool:
-        allowance = self._allowances.get(client)
-        if allowance is None:
-            allowance = self._allowances[client] = _Allowance(PER_S, now_s)
-            if len(self._allowances) > _CLIENTS:
-                self._allowances.popitem(last=False)
-        allowance.left = min(PER_S, allowance.left + PER_S * (now_s - allowance.at_s))
-        allowance.at_s = now_s
-        if allowance.left < 1.0:
-            return False
-        allowance.left -= 1.0
-        return True
 
     def _reply(self, request: wire.HistoryRequest) -> wire.HistoryReply:
         if isinstance(request, wire.Tail):

@@ -66,6 +66,11 @@ class Peers:
         self._monitor.close()
 
 
+def is_there(peer: Peer) -> bool:
+    """Say whether a connection is still open."""
+    return _inode(peer.fd) == peer.inode
+
+
 def waiting_bytes(peer: Peer) -> int:
     """Return what the kernel has not passed on yet; 0 where it does not tell."""
     size = array.array("i", [0])

@@ -20,8 +20,10 @@ from grid.access import LOOK_S, Holder
 from grid.audience import Audience
 from grid.bus import EVENTS_HWM, new_socket
 from grid.context import Context
+from grid.door import peer_of
 from grid.errors import BusError, ProtocolError
-from grid.grants import NOTHING, Topics
+from grid.followed import JOIN, LEAVE, Followed
+from grid.grants import Topics
 from grid.laggards import CUT_OFF_S
 from grid.murmur import Murmur
 from grid.quota import Quota
@@ -30,11 +32,10 @@ from grid.sockets import Addresses
 log = logging.getLogger(__name__)
 
 BURST: Final = 500  # events before subscriptions have their turn
-SUBSCRIPTIONS_PER_S: Final = 10_000.0  # of one connection, and as many at once after a pause
+MAX_SUBSCRIPTIONS: Final = 10_000  # of one key, over all its connections
 TURN_S: Final = 0.1  # the longest wait of the loop
 REFRESH_S: Final = 0.5
 _SWITCH_S: Final = 0.0005  # so that a burst of events does not keep requests from their thread
-_JOIN, _LEAVE = 1, 0  # first byte of what a subscriber says
 
 
 class _Rights(msgspec.Struct):
@@ -65,6 +66,7 @@ class Relay:
         self._rights: dict[str, _Rights] = {}  # by public key; looked up anew each `LOOK_S`
         self._seen: dict[str, float] = {}
         self._quota = Quota()
+        self._followed = Followed(MAX_SUBSCRIPTIONS)
         self._murmur = Murmur(log)
         self._in_parts = False
         self._inner = new_socket(context, zmq.SUB)
@@ -132,7 +134,7 @@ class Relay:
                     refreshed_s = now_s
                     self._context.refresh()
                 if self._outer in ready:
-                    self._subscribe(now_s)
+                    self._subscribe()
                 if self._inner in ready:
                     self._pass_on(now_s)
         except Exception:
@@ -171,64 +173,66 @@ class Relay:
 
     def _may(self, right: _Rights, frame: zmq.Frame, now_s: float) -> bool:
         """Say whether a frame is one whole event that its sender may publish."""
-        data, holder = frame.bytes, right.holder
         is_part, self._in_parts = frame.more or self._in_parts, bool(frame.more)
-        if is_part:
-            self._counts["events_malformed"] += 1
-            return False
+        wrong = "malformed" if is_part else self._wrong(right, frame.bytes, now_s)
+        if wrong:
+            self._counts[f"events_{wrong}"] += 1
+            self._door.misdeed(right.holder)
+        return not wrong
+
+    def _wrong(self, right: _Rights, data: bytes, now_s: float) -> str:
+        """Return what is wrong with an event or a batch; empty if nothing is."""
         if right.whole:
-            return True
+            return ""
+        holder, n = right.holder, wire.events_in(data)
+        if self._door.is_barred(holder.name):
+            return "flooded"
+        per_s = holder.grant.events_per_s
+        if per_s and not self._quota.take(holder.name, per_s, now_s, n):
+            self._say(holder, f"publish more than {per_s:g} events a second")
+            return "flooded"
         try:
             events = wire.split_batch(data) if wire.is_batch(data) else [data]
             sources = {wire.unpack(event)[1].source for event in events}
         except ProtocolError:
-            self._counts["events_malformed"] += 1
-            return False
-        if not (
-            right.publish.allow(data) and all(right.publish.allow(_beat_of(s)) for s in sources)
-        ):
-            self._counts["events_forbidden"] += 1
-            topic = data.partition(b"\0")[0][:80].decode(errors="replace")
-            self._say(holder, f"publish {topic} of {', '.join(sorted(sources))[:80]}")
-            if holder.grant == NOTHING:
-                self._door.cut(frame)
-            return False
-        per_s = holder.grant.events_per_s
-        if per_s and not self._quota.take(holder.name, per_s, now_s, len(events)):
-            self._counts["events_flooded"] += 1
-            self._say(holder, f"publish more than {per_s:g} events a second")
-            return False
-        return True
+            return "malformed"
+        if right.publish.allow(data) and all(right.publish.allow(_beat_of(s)) for s in sources):
+            return ""
+        topic = data.partition(b"\0")[0][:80].decode(errors="replace")
+        self._say(holder, f"publish {topic} of {', '.join(sorted(sources))[:80]}")
+        return "forbidden"
 
     # -- subscriptions ------------------------------------------------------------------------
 
-    def _subscribe(self, now_s: float) -> None:
+    def _subscribe(self) -> None:
         """Make the subscriptions that are asked for and may be made."""
         try:
             for _ in range(BURST):
-                self._take(self._outer.recv(zmq.NOBLOCK, copy=False, track=False), now_s)
+                self._take(self._outer.recv(zmq.NOBLOCK, copy=False, track=False))
         except zmq.Again:
             pass
 
-    def _take(self, frame: zmq.Frame, now_s: float) -> None:
+    def _take(self, frame: zmq.Frame) -> None:
         data = frame.bytes
         if not _is_from_peer(frame):
             return  # ZeroMQ's own word that a connection has ended
         right = self._rights_of(frame)
-        if not data or data[0] not in (_JOIN, _LEAVE):
+        if self._door.is_barred(right.holder.name):
+            return  # said before it was cut off
+        if not data or data[0] not in (JOIN, LEAVE):
             self._counts["events_malformed"] += 1
-            return
-        connection = int(frame.get(zmq.SRCFD))
-        if not self._quota.take(connection, SUBSCRIPTIONS_PER_S, now_s):
-            self._counts["subscriptions_flooded"] += 1
-            self._say(right.holder, f"make {SUBSCRIPTIONS_PER_S:g} subscriptions a second")
-            self._door.cut(frame)
+            self._door.misdeed(right.holder)
             return
         prefix = right.subscribe.narrowed(data[1:])
-        if prefix is None:
+        if not (right.whole or self._followed.has_room(right.holder.name, peer_of(frame), data[0])):
+            self._counts["subscriptions_flooded"] += 1
+            self._say(right.holder, f"make more than {MAX_SUBSCRIPTIONS} subscriptions")
+            self._door.misdeed(right.holder)
+        elif prefix is None:
             self._counts["subscriptions_forbidden"] += 1
             self._say(right.holder, f"follow {data[1:81].decode(errors='replace')!r}")
-        elif data[0] == _JOIN:
+            self._door.misdeed(right.holder)
+        elif data[0] == JOIN:
             self._counts["subscriptions"] += 1
             self._outer.set(zmq.SUBSCRIBE, prefix)
         else:

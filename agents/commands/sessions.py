@@ -50,13 +50,17 @@ def _sessions_export(args: Args) -> None:
 )
 def _replay(args: Args) -> None:
     from agents import parity, replaying
+    from grid import identity
     from grid.config import load
     from grid.session import find
     from grid.topology import GridConfig
 
     session = find(args.home.sessions, args.session)
     if args.to == "bus":
-        bus = load(args.config, GridConfig).bus if args.config else None
+        grid = load(args.config, GridConfig) if args.config else None
+        if grid is not None:
+            identity.enter(grid.security, grid.bus, args.home.keys)
+        bus = grid.bus if grid else None
         how = {"speed": 1.0 if args.speed is None else args.speed, "step": args.step}
         played = replaying.to_bus(session, args.home, addresses=bus, agent=args.agent, **how)
         print(replaying.render(played))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from grid import broker, process, recorder
+from grid import broker, identity, process, recorder
 from grid.bus import Addresses
 from grid.epoch import next_epoch
 from grid.errors import ArgonautError
@@ -21,12 +21,15 @@ def main() -> int:
     parser.add_argument("addresses")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cut-off-s", type=float, default=CUT_OFF_S)
+    parser.add_argument("--keys", type=Path)
     parser.add_argument("--witness", type=Path)
     parser.add_argument("--name", default="recorder")
     parser.add_argument("--lifeline", type=int)
     args = parser.parse_args()
     addresses = msgspec.json.decode(args.addresses, type=Addresses)
     life = process.start(args.what, args.lifeline)
+    if args.keys is not None:
+        identity.enter(identity.Security(mode="on"), addresses, args.keys)
     epoch = next_epoch(args.folder / "epochs", args.what)
     try:
         if args.what == "broker":

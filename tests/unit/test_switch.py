@@ -2,8 +2,10 @@
 
 import pytest
 
-from grid import wire
-from grid.switch import MAX_REQUEST_BYTES, MAX_STRATEGIES, SILENT_S, Switch
+from grid import grants, wire
+from grid.access import Holder
+from grid.grants import Grant
+from grid.switch import MAX_REQUEST_BYTES, MAX_STRATEGIES, REQUESTS_PER_S, SILENT_S, Switch
 
 ACTION = wire.Action("s1", 1, 7, "alpha", 1, 3, 0.5)
 HELLO = wire.Hello("s1", "alpha", "shadow", "digest")
@@ -138,3 +140,118 @@ def test_frames_of_a_strategy_that_mean_nothing_are_counted() -> None:
     assert switch.from_strategy([b"node1", b"", b"\xc1"], 0.0) is None
     assert switch.from_strategy([b"node1"], 0.0) is None
     assert switch.bad == 2
+
+
+# -- keys and their rights ---------------------------------------------------------------------
+
+
+def holding(name: str, grant: Grant) -> Holder:
+    return Holder(name=name, public="0" * 40, grant=grant)
+
+
+BETA = holding("beta", grants.of_role("agent", "beta", ("s1",)))
+ANN = holding("ann", grants.of_role("operator", "ann", ("s1",)))
+NODE2 = holding("node2", grants.of_role("node", "node2", ("s2",)))
+
+
+def asked(switch: Switch, who: Holder, request: wire.Request) -> wire.Reply | None:
+    """What the broker itself answers; None when it passes the request on."""
+    side, frames = switch.from_agent([b"a", b"", wire.encode(request)], 1.0, who)
+    return wire.reply(frames[2]) if side == "agents" else None
+
+
+def passed_on(switch: Switch, who: Holder, request: wire.Request) -> wire.Request:
+    side, frames = switch.from_agent([b"a", b"", wire.encode(request)], 1.0, who)
+    assert side == "strategies"
+    return wire.request(frames[2])
+
+
+@pytest.fixture
+def switch() -> Switch:
+    made = Switch()
+    for name in ("s1", "s2", "history"):
+        register(made, b"node", name, 1)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("who", "request_", "why"),
+    [
+        (BETA, wire.Hello("s2", "beta", "shadow", "d"), "may not act for strategy 's2'"),
+        (BETA, wire.Hello("s1", "alpha", "champion", "d"), "may not act as agent 'alpha'"),
+        (BETA, wire.Renew("s1", "alpha", 1), "may not act as agent 'alpha'"),
+        (BETA, wire.Halt("s1", "r", "ann"), "may not control strategy 's1'"),
+        (ANN, wire.Flatten("s2", "r", "ann"), "may not control strategy 's2'"),
+        (ANN, wire.Hello("s1", "ann", "shadow", "d"), "may not act for"),
+        (ANN, wire.Tail("history", "ann", "md.X.SIM.bar", 1), "may not fetch past events"),
+        (BETA, wire.Tail("history", "beta", "exec.s1", 1), "may not follow topic 'exec.s1'"),
+    ],
+)
+def test_request_beyond_a_keys_rights_is_refused_and_told(
+    switch: Switch, who: Holder, request_: wire.Request, why: str
+) -> None:
+    told = []
+    switch._on_refusal = lambda *what: told.append(what)
+    reply = asked(switch, who, request_)
+    assert isinstance(reply, wire.Refused)
+    assert not reply.retry
+    assert why in reply.reason
+    assert switch.refused["forbidden"] == 1
+    assert told == [(who, request_, reply.reason.removeprefix(f"key {who.name!r}: "))]
+
+
+def test_action_beyond_a_keys_rights_is_rejected_with_its_own_numbers(switch: Switch) -> None:
+    reply = asked(switch, BETA, ACTION)
+    assert isinstance(reply, wire.Answer)
+    assert (reply.status, reply.decision_seq, reply.action_seq) == ("rejected", 7, 3)
+    assert "may not act as agent 'alpha'" in reply.reason
+    assert not reply.retry
+
+
+def test_request_within_a_keys_rights_goes_on_under_the_name_that_was_proved(
+    switch: Switch,
+) -> None:
+    halt = passed_on(switch, ANN, wire.Halt("s1", "r", "someone else", "why"))
+    assert halt == wire.Halt("s1", "r", "ann", "why")
+    fetch = passed_on(switch, BETA, wire.Tail("history", "node", "md.X.SIM.bar", 1))
+    assert fetch == wire.Tail("history", "beta", "md.X.SIM.bar", 1)
+    hello = wire.Hello("s1", "beta", "shadow", "d")
+    assert passed_on(switch, BETA, hello) == hello
+
+
+def test_strategy_is_served_by_a_key_that_may_alone(switch: Switch) -> None:
+    stolen = wire.encode(wire.Register("s1", 99))
+    assert switch.from_strategy([b"thief", b"", stolen], 1.0, NODE2) is None
+    assert switch.routes["s1"].routing_id == b"node"
+    assert switch.refused["forbidden"] == 1
+    own = wire.encode(wire.Register("s2", 2))
+    assert switch.from_strategy([b"node2", b"", own], 1.0, NODE2) is None
+    assert switch.routes["s2"].routing_id == b"node2"
+
+
+def test_strategy_answers_what_it_was_asked_and_nothing_else(switch: Switch) -> None:
+    own = wire.encode(wire.Register("s2", 2))
+    switch.from_strategy([b"node2", b"", own], 1.0, NODE2)
+    assert switch.from_strategy([b"node2", b"a", b"forged"], 1.0, NODE2) is None
+    for n in (1, 2):
+        passed_on(switch, holding("gamma", grants.EVERYTHING), wire.Renew("s2", "gamma", n))
+    for _ in range(2):
+        reply = switch.from_strategy([b"node2", b"a", b"reply"], 1.0, NODE2)
+        assert reply == ("agents", [b"a", b"", b"reply"])
+    assert switch.from_strategy([b"node2", b"a", b"one too many"], 1.0, NODE2) is None
+    assert switch.refused["unasked"] == 2
+
+
+def test_peer_that_floods_is_answered_without_a_look_and_others_are_served(
+    switch: Switch,
+) -> None:
+    payload = wire.encode(wire.Renew("s1", "beta", 1))
+    for _ in range(int(REQUESTS_PER_S)):
+        assert switch.from_agent([b"a", b"", payload], 1.0, BETA)[0] == "strategies"
+    side, frames = switch.from_agent([b"b", b"", payload], 1.0, BETA)  # a second connection
+    assert side == "agents"
+    assert wire.reply(frames[2]) == wire.Refused("more than 5000 requests in a second", retry=True)
+    assert switch.refused["flood"] == 1
+    other = holding("gamma", grants.of_role("agent", "beta", ("s1",)))
+    assert switch.from_agent([b"c", b"", payload], 1.0, other)[0] == "strategies"
+    assert switch.from_agent([b"a", b"", payload], 2.0, BETA)[0] == "strategies"
