@@ -19,6 +19,8 @@ from envs.stage import MarketFill, Stage
 from envs.views import Clock, Rows, View, decision_times
 from grid.dataset import Dataset
 from grid.errors import ConfigError, DataError
+from grid.latency import bounds_ns
+from grid.node.orders import CancelAll, Command, Market
 from grid.venue import Venue
 
 type Obs = dict[str, NDArray[np.float32]] | NDArray[np.float32]
@@ -26,6 +28,7 @@ type Obs = dict[str, NDArray[np.float32]] | NDArray[np.float32]
 ACCOUNT: Final = ("equity_log_pct", "exposure")
 HOLDING: Final = ("weight", "pending_weight", "unrealized_pct")
 ORDER: Final = ("left_weight", "distance_pct", "age")
+_LEAST_REACH: Final = 4  # decisions after an episode, for an account to be closed out on
 _AGE_UNIT: Final = 10.0  # decisions
 
 
@@ -93,6 +96,35 @@ class Player:
     def commands(self, action: Any, prices: Sequence[float]) -> list[Any]:
         """Return what an action orders at `prices`."""
         return self._scheme.commands(action, self._equity, self.holdings(prices))
+
+    def is_due(self, prices: Sequence[float], venue: Venue) -> bool:
+        """Whether its account is to be closed out at `prices`: ruin, or too little margin."""
+        trader = self._stage.traders[self._trader]
+        equity = trader.equity(dict(zip(self._names, prices, strict=True)))
+        needed = sum(
+            abs(h.position_qty)
+            * h.price
+            * h.instrument.multiplier
+            * venue.maintenance(h.instrument)
+            for h in self.holdings(prices)
+        )
+        return equity <= venue.ruin * self._capital or equity < needed
+
+    def is_flat(self) -> bool:
+        """Whether nothing is held, and nothing ordered."""
+        trader = self._stage.traders[self._trader]
+        held = any(ledger.position_qty for ledger in trader.ledgers.values())
+        return not held and not trader.open
+
+    def closing(self, prices: Sequence[float]) -> list[Command]:
+        """Return what brings it nearer to being flat: first no orders, then no position."""
+        found: list[Command] = []
+        for h in self.holdings(prices):
+            if any(order.px is not None for order in h.orders):
+                found.append(CancelAll(h.instrument.id))
+            elif h.position_qty and not h.orders:
+                found.append(Market(h.instrument.id, -h.position_qty))
+        return found
 
     def mask(self, prices: Sequence[float]) -> Mask:
         """Return which actions are possible."""
@@ -239,6 +271,16 @@ class Tape:
         prices: list[float] = self.prices[at].tolist()
         return prices
 
+    def reach(self, last: int, venue: Venue) -> int:
+        """Return the last decision that an engine is given, to be closed out on, after `last`."""
+        if not venue.liquidation:
+            return last
+        _, longest_ns = bounds_ns(venue)
+        # what is under way, the cancellation, the closing order, each with its latency
+        until_ns = self.times_ns[last] + 3 * longest_ns
+        end = max(last + _LEAST_REACH, int(np.searchsorted(self.times_ns, until_ns, side="right")))
+        return min(len(self.times_ns) - 1, end)
+
     def market_rows(self, first: int, last: int) -> list[tuple[int, int]]:
         """Return the rows of each market from just before decision `first` to `last`."""
         start, end = self.times_ns[first], self.times_ns[last]
@@ -255,7 +297,9 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
 
     Observation: each view under its name; `account` (see `ACCOUNT`, then `HOLDING` for each
     instrument); with order-level actions `orders`, slots of open orders (see `ORDER`).
-    `terminated` means ruin, `truncated` the end of the episode's times.
+    `terminated` means liquidation, at ruin or below the maintenance margin: the engine cancels all
+    orders and closes all positions at the market, as far as there are decision times, and reward
+    and `info["liquidated"]` tell of it. `truncated` means the end of the episode's times.
 
     Args:
         views: what is seen; the first view of an instrument gives its price.
@@ -332,9 +376,11 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
             )
         self._at = first
         self._last = count - 1 if steps is None else first + steps
+        self._end = self._tape.reach(self._last, self.venue)
+        self._liquidated = False
         self._stage.start(
-            self._tape.times_ns[first : self._last + 1].tolist(),
-            self._tape.market_rows(first, self._last),
+            self._tape.times_ns[first : self._end + 1].tolist(),
+            self._tape.market_rows(first, self._end),
             int(self.np_random.integers(1 << 31)),
         )
         self._behind = 0
@@ -350,19 +396,25 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
         """
         if self._at >= self._last:
             raise gymnasium.error.ResetNeeded("step after the end of an episode: call reset first")
-        commands = self._player.commands(action, self._prices())
+        self._advance(self._player.commands(action, self._prices()))
+        terminated = self._player.is_due(self._prices(), self.venue)
+        if terminated and self.venue.liquidation:
+            self._liquidated = True
+            while not self._player.is_flat() and self._at < self._end:
+                self._advance(self._player.closing(self._prices()))
+        reward = self._scale * self._player.rewarded(self._prices())
+        truncated = self._at >= self._last and not terminated
+        if terminated:
+            self._last = self._at
+        return self._observe(), reward, terminated, truncated, self._info()
+
+    def _advance(self, commands: list[Command]) -> None:
         if commands or not self._stage.is_quiet():
             self._stage.step([commands], self._behind)
             self._behind = 0
         else:
             self._behind += 1
         self._at += 1
-        reward = self._scale * self._player.rewarded(self._prices())
-        terminated = self._player.equity <= self.venue.ruin * self._capital
-        truncated = self._at >= self._last and not terminated
-        if terminated:
-            self._last = self._at
-        return self._observe(), reward, terminated, truncated, self._info()
 
     def action_masks(self) -> Mask:
         """Return which actions are possible now, as sb3-contrib's MaskablePPO asks."""
@@ -390,6 +442,7 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
         info = self._player.info(self._prices())
         info["ts_event_ns"] = int(self._tape.times_ns[self._at])
         info["decision"] = self._at
+        info["liquidated"] = self._liquidated
         return info
 
 

@@ -19,6 +19,7 @@ from envs.schemes import Mask, Scheme
 from envs.stage import Stage
 from envs.views import Clock, Rows, View
 from grid.errors import ConfigError, DataError
+from grid.node.orders import Command
 from grid.venue import Venue
 
 
@@ -37,7 +38,8 @@ class Role(msgspec.Struct, frozen=True):
 class ParallelMarketEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]
     """Agents by name on one market.
 
-    An agent that is ruined is terminated and leaves; the others go on. At the end of the
+    An agent that is ruined, or below its maintenance margin, is terminated and leaves; its orders
+    are cancelled and its positions closed at the market while the others go on. At the end of the
     episode's times all that are left are truncated.
 
     Args:
@@ -77,7 +79,7 @@ class ParallelMarketEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]
         if steps is not None and not 1 <= steps <= available:
             raise DataError(f"1 to {available} steps an episode possible, found {steps}")
         self._steps = steps
-        self._ruin = venue.ruin * capital
+        self._venue = venue
         resting = any(role.scheme.resting for role in roles.values())
         self._stage = Stage(markets, venue, capital, traders=len(roles), resting=resting)
         self._players = {
@@ -116,9 +118,10 @@ class ParallelMarketEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]
             raise DataError(f"first decision: expected 0 to {latest}, found {first}")
         self._at = first
         self._last = count - 1 if self._steps is None else first + self._steps
+        end = self._tape.reach(self._last, self._venue)
         self._stage.start(
-            self._tape.times_ns[first : self._last + 1].tolist(),
-            self._tape.market_rows(first, self._last),
+            self._tape.times_ns[first : end + 1].tolist(),
+            self._tape.market_rows(first, end),
             int(self._rng.integers(1 << 31)),
         )
         self._behind = 0
@@ -150,7 +153,7 @@ class ParallelMarketEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]
             raise ConfigError(f"actions: expected one for each agent, {missing[0]} has none")
         prices = self._prices()
         commands = [
-            player.commands(actions[name], prices) if name in acting else []
+            player.commands(actions[name], prices) if name in acting else self._closing(player)
             for name, player in self._players.items()
         ]
         if any(commands) or not self._stage.is_quiet():
@@ -162,10 +165,13 @@ class ParallelMarketEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]
         prices = self._prices()
         over = self._at >= self._last
         rewards = {name: self._players[name].rewarded(prices) for name in acting}
-        ruined = {name: self._players[name].equity <= self._ruin for name in acting}
+        ruined = {name: self._players[name].is_due(prices, self._venue) for name in acting}
         ended = {name: over and not ruined[name] for name in acting}
         self.agents = [] if over else [name for name in acting if not ruined[name]]
         return self._observations(acting), rewards, ruined, ended, self._infos(acting)
+
+    def _closing(self, player: Player) -> list[Command]:
+        return player.closing(self._prices()) if self._venue.liquidation else []
 
     def action_masks(self) -> dict[str, Mask]:
         """Return which actions are possible now, for each agent that is left."""

@@ -159,7 +159,9 @@ def as_env(run: Transcript) -> tuple[list[EnvStep], list[Filled]]:
     """
     dataset = dataset_of(run)
     history = sum(row.history for row in run.rows)
-    env = TradingEnv(dataset, run.spec, run.venue, rows=(history, dataset.manifest.rows))
+    # a live account is stopped by its node's limits alone
+    venue = msgspec.structs.replace(run.venue, ruin=0.0, liquidation=False)
+    env = TradingEnv(dataset, run.spec, venue, rows=(history, dataset.manifest.rows))
     try:
         return _play(env, run, history)
     finally:

@@ -22,6 +22,7 @@ from envs.made_bars import between, cut, seen
 from envs.pipeline import ACCOUNT, ROWS, Pipeline, as_rows, book_of
 from grid.dataset import Dataset, to_iso
 from grid.errors import ConfigError, DataError
+from grid.latency import bounds_ns
 from grid.spec import Spec
 from grid.venue import Venue
 
@@ -33,12 +34,15 @@ _EXACT_ROWS: Final = 1 << 24  # whole numbers that float32 holds
 class TradingEnv(gymnasium.Env[Obs, Any]):
     """One instrument, one position, an episode a window of the dataset.
 
-    `terminated` means ruin: equity fell to the venue's `ruin` share of capital. `truncated` means
-    that the episode's rows are used up. The same seed gives the same episode, bit for bit.
+    `terminated` means liquidation: at a decision equity was at the venue's `ruin` share of capital,
+    or below the maintenance margin; the engine then closes the position at the market, and the
+    step's reward and `info` are those of after that. Where the rows end first, it stays open, marked
+    at the last price. `truncated` means that the episode's rows are used up. The same seed gives the
+    same episode, bit for bit.
 
     `info` carries, after every reset and step: `equity` and `fees` in account currency,
     `position_qty`, `traded` (notional so far), `price` (a bar's close, the mid, a trade's price),
-    `row`, `ts_event_ns`, and `fills`, those since the last decision.
+    `row`, `ts_event_ns`, `liquidated`, and `fills`, those since the last decision.
 
     Args:
         dataset: bars, quotes, trades, or a book; quotes or trades also where the spec's bars are to
@@ -130,7 +134,10 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         self._ledger = self._engine.ledger
         self._order_qty = self._engine.strategy.intent.order_qty
         self._ruin = venue.ruin * spec.capital
-        self._row = self._last_row = -1
+        self._maintenance = venue.maintenance(manifest.instrument) * self._multiplier
+        _, self._longest_ns = bounds_ns(venue)
+        self._row = self._last_row = self._end_row = -1
+        self._liquidated = False
         self.action_space = (
             spaces.Discrete(len(self._levels))
             if self._levels
@@ -174,6 +181,8 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         steps = self._steps or (self._hi - 1 - row) // every
         self._row = row
         self._last_row = row + steps * every
+        self._end_row = self._reach(self._last_row)
+        self._liquidated = False
         fill_seed = (options or {}).get("fill_seed")
         if fill_seed is None and self.venue.draws:
             fill_seed = int(self.np_random.integers(1 << 31))
@@ -216,14 +225,22 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             self._behind = 0
         self._row += every
         price = self._prices[self._row - self._first]
-        before = self._equity
-        self._equity = equity = ledger.cash + ledger.position_qty * price * self._multiplier
-        reward = self._scale * self._rewarded(before, equity, target)
+        before, decided = self._equity, self._row - every
+        equity = ledger.cash + ledger.position_qty * price * self._multiplier
+        terminated = equity <= self._ruin or (
+            equity < abs(ledger.position_qty) * price * self._maintenance
+        )
+        if not self._is_log_equity:
+            self._note_order(target, decided)
+        if terminated:
+            price = self._liquidate(price)
+            equity = ledger.cash + ledger.position_qty * price * self._multiplier
+        self._equity = equity
+        reward = self._scale * self._rewarded(before, equity)
         if equity > self._peak:
             self._peak = equity
         if equity != before or not self._behind:
             self._remember_account(price)
-        terminated = equity <= self._ruin
         truncated = self._row >= self._last_row and not terminated
         obs, info = self._observe(), self._info(price)
         if terminated:
@@ -280,10 +297,10 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         """Run the engine to the first decision, on what it needs until the last one."""
         dataset, times_ns = self.dataset, None
         if self._at is None and dataset.ticks is None:
-            market = cut(dataset, self._row, self._last_row + 1)
+            market = cut(dataset, self._row, self._end_row + 1)
         else:
             first = self._first
-            times_ns = self._times_ns[self._row - first : self._last_row - first + 1]
+            times_ns = self._times_ns[self._row - first : self._end_row - first + 1]
             market = between(dataset.ticks or dataset, times_ns[0], times_ns[-1])
         self._engine.start(
             market.manifest, market.columns, fill_seed, events=market.events, times_ns=times_ns
@@ -311,17 +328,47 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             raise ConfigError(f"action: expected a target from -1 to 1, found {target}")
         return target
 
-    def _rewarded(self, before: float, equity: float, target: float) -> float:
-        if self._is_log_equity and equity > 0.0 and before > 0.0:
-            return 0.0 if equity == before else math.log(equity / before)
-        traded = self._ledger.traded
-        decided = self._row - self._first - self._spec.every
+    def _reach(self, last_row: int) -> int:
+        """The last row that the engine is given: beyond the episode's, to be closed out on."""
+        if not self.venue.liquidation:
+            return last_row
+        every, times_ns = self._spec.every, self._times_ns
+        # one order may be under way already when the closing one is sent
+        until_ns = times_ns[last_row - self._first] + 2 * self._longest_ns
+        rows = bisect.bisect_right(times_ns, until_ns) + self._first - last_row
+        decisions = max(2, -(-rows // every))
+        return last_row + min(decisions, (self._hi - 1 - last_row) // every) * every
+
+    def _liquidate(self, price: float) -> float:
+        """Close the position, as far as there are rows; return the price at the end."""
+        ledger, every = self._ledger, self._spec.every
+        self._liquidated = self.venue.liquidation
+        if not self._liquidated:
+            return price
+        while (ledger.position_qty or ledger.working_qty) and self._row + every <= self._end_row:
+            self._engine.step(0.0, self._behind)
+            self._behind = 0
+            if not self._is_log_equity:
+                self._note_order(0.0, self._row)
+            self._row += every
+            price = self._prices[self._row - self._first]
+        return price
+
+    def _note_order(self, target: float, row: int) -> None:
+        """Remember what the order of a decision, if it gave one, saw."""
         order_id = self._engine.strategy.last_order_id
         given = () if order_id == self._order_id else (order_id,)
         self._order_id = order_id
-        self._arrivals.decided(target, self._prices[decided], given)
-        new = () if self._behind else self._engine.fills[self._fills_seen :]
-        fills = [self._arrivals.executed(fill) for fill in new]
+        self._arrivals.decided(target, self._prices[row - self._first], given)
+
+    def _rewarded(self, before: float, equity: float) -> float:
+        if self._is_log_equity and equity > 0.0 and before > 0.0:
+            return 0.0 if equity == before else math.log(equity / before)
+        traded = self._ledger.traded
+        fills: list[rewards.Executed] = []
+        if not (self._behind or self._is_log_equity):
+            new = self._engine.fills[self._fills_seen :]
+            fills = [self._arrivals.executed(fill) for fill in new]
         step = rewards.Step(
             before, equity, self._peak, self._spec.capital, traded - self._traded, fills
         )
@@ -361,6 +408,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             "price": price,
             "row": self._row if self._at is None else self._at[self._row],
             "ts_event_ns": self._times_ns[self._row - self._first],
+            "liquidated": self._liquidated,
             "fills": new,
         }
 

@@ -39,6 +39,8 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         account: `margin` may go short and use leverage; `cash` may not.
         leverage: notional allowed per unit of equity in a margin account.
         ruin: the share of the starting balance at which an account is stopped.
+        liquidation: whether an account at its `ruin`, or below its maintenance margin, is closed
+            out at the market; without it only ruin ends an episode, and the position stays open.
         slippage_prob: probability that an order at the market fills one tick worse.
         limit_fill_prob: probability that a limit fills when the market only touches its price.
         depth_qty: size of the quotes that are made from bars or trades; what an order wants beyond
@@ -62,6 +64,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     account: Literal["margin", "cash"] = "margin"
     leverage: Annotated[float, msgspec.Meta(ge=1)] = 20.0
     ruin: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5
+    liquidation: bool = True
     slippage_prob: Probability = 0.0
     limit_fill_prob: Probability = 1.0
     depth_qty: Annotated[float, msgspec.Meta(gt=0)] = DEEP_QTY
@@ -92,6 +95,12 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def latency_varies(self) -> bool:
         """Whether each order has a latency of its own."""
         return bool(self.latency_p99_ms or self.latency_from or self.latency_quantiles_ms)
+
+    def maintenance(self, instrument: Instrument) -> float:
+        """Return the equity that a position needs, as a share of its notional; 0 for none."""
+        if self.account != "margin" or not self.liquidation:
+            return 0.0
+        return instrument.margin_maint / self.leverage
 
     @property
     def latency_text(self) -> str:
