@@ -28,6 +28,13 @@ NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
+_BINDS = {
+    "broker": ("events_in", "events_out", "requests", "strategies"),
+    "feed": ("feed",),
+    "venue": ("venue",),
+}
+
+
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
@@ -123,7 +130,9 @@ class GridConfig(_Section, frozen=True):
 
     Attributes:
         name: of the grid; one of a name runs at a time.
-        bus: endpoints.
+        bus: endpoints that processes connect to, and bind where `bind` says nothing else.
+        bind: endpoints that broker, feed and venue bind, where others reach them elsewhere: behind
+            a relay or a router, or out of a container.
         recorder: what writes the session.
         feed: what is played.
         node: what trades.
@@ -137,6 +146,7 @@ class GridConfig(_Section, frozen=True):
     node: NodeConfig
     agents: Annotated[tuple[AgentConfig, ...], msgspec.Meta(min_length=1)]
     bus: Addresses = msgspec.field(default_factory=Addresses)
+    bind: Addresses | None = None
     recorder: RecorderConfig = msgspec.field(default_factory=RecorderConfig)
     limits: Limits = msgspec.field(default_factory=Limits)
     security: Security = msgspec.field(default_factory=Security)
@@ -154,6 +164,14 @@ class GridConfig(_Section, frozen=True):
     def agent(self, agent_id: str) -> AgentConfig | None:
         """Return the agent of that id, if there is one."""
         return next((a for a in self.agents if a.id == agent_id), None)
+
+
+def seen_from(role: str, config: GridConfig) -> GridConfig:
+    """Return the config as the process of a role needs it: `bus` has what it binds itself."""
+    if config.bind is None:
+        return config
+    own = {name: getattr(config.bind, name) for name in _BINDS.get(role, ())}
+    return msgspec.structs.replace(config, bus=msgspec.structs.replace(config.bus, **own))
 
 
 def processes(

@@ -1,7 +1,13 @@
 """Commands that prove what a grid did, and that try to make it fail."""
 
-from agents.commands.line import command
-from grid.cli import Args, option
+import json
+import shutil
+import sys
+from pathlib import Path
+from tempfile import mkdtemp
+
+from agents.commands.line import COMMAND, SEED, command
+from grid.cli import Args, flag, number, option, whole
 from grid.errors import InvariantError
 
 
@@ -25,3 +31,35 @@ def _check_orders(args: Args) -> None:
     print(render(checked))
     if broken := [one.rule for one in checked if one.violations]:
         raise InvariantError(f"{', '.join(args.sessions)}: broken: {'; '.join(broken)}")
+
+
+@command(
+    "chaos",
+    "break grids on purpose; exit 1 when something breaks that must not",
+    "--rounds 20 --seed 7 --fault kill --fault stall",
+    option("--rounds", "grids to break, one after the other", type=whole, default=5),
+    SEED,
+    option("--each", "faults a round", type=whole, default=3),
+    option("--fault", "one kind of fault, may be repeated (default: all)", action="append",
+           default=[], metavar="NAME"),
+    option("--lasting", "seconds that a fault may last", type=number, default=5.0),
+    flag("--json", "print one JSON object in the end; progress goes to stderr"),
+)  # fmt: skip
+def _chaos(args: Args) -> None:
+    import msgspec
+
+    from agents.chaos import rounds
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
+
+    folder = Path(mkdtemp(prefix="argonaut-chaos-"))
+    how = {"rounds": args.rounds, "seed": args.seed, "names": args.fault, "each": args.each}
+    how["lasting_s"] = args.lasting
+    done = rounds.run(folder, COMMAND, **how, tell=tell)
+    shutil.rmtree(folder)  # not where something broke
+    faults = sum(len(one.faults) for one in done)
+    if args.json:
+        print(json.dumps({"seed": args.seed, "rounds": msgspec.to_builtins(done)}))
+    else:
+        print(f"{len(done)} rounds, {faults} faults, seed {args.seed}: nothing broke that must not")

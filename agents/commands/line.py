@@ -46,13 +46,13 @@ def child(args: Args, role: str) -> tuple[Any, str, Any]:
     """Begin a process of a grid: its config, its name, its lifeline."""
     from grid import identity, process
     from grid.config import convert, load
-    from grid.topology import GridConfig, Name
+    from grid.topology import GridConfig, Name, seen_from
 
     name: str = convert(args.name or role, Name, "--name")
     life = process.start(name, args.lifeline)
     config = load(args.config, GridConfig, args.set)
     identity.enter(config.security, config.bus, args.home.keys)
-    return config, name, life
+    return seen_from(role, config), name, life
 
 
 def show(home: Home, name: str, *, verify: bool = False) -> None:

@@ -62,7 +62,9 @@ class PaperWiring:
         instrument: what is traded.
         venue: its costs.
         capital: of a new account.
-        due_ns: client order id -> when it may fill; set before an order is submitted.
+        due_ns: client order id -> when it may fill; from before an order is submitted until it is
+            sent.
+        on_sent: called when an order has been sent.
         on_failed: called with the error when the account cannot be opened.
         opened: the venue's first reply: holdings and open orders.
         client: the client, once the engine has built it.
@@ -77,6 +79,7 @@ class PaperWiring:
     capital: float
     on_failed: Callable[[BaseException], None]
     due_ns: dict[str, int] = field(default_factory=dict)
+    on_sent: Callable[[], None] = lambda: None
     opened: wire.VenueReply | None = None
     client: "PaperClient | None" = None
 
@@ -189,6 +192,7 @@ class PaperClient(ExecutionClient):
                 signed_qty=self._signed(order),
                 due_ns=self._wiring.due_ns.pop(order_id, 0),
             )
+            self._wiring.on_sent()
 
     async def _cancel_order(self, command: Any) -> None:
         self._send(wire.CancelOrder, client_order_id=str(command.client_order_id))

@@ -136,6 +136,7 @@ class PaperRoute:
         self._quote: wire.Quote | None = None
         self._due_ns: dict[str, int] = {}  # at the venue, and not shown the event that fills it
         self._awaited: set[str] = set()  # a reply about it is due
+        self._unshown: deque[tuple[int, wire.Quote]] = deque()  # until the orders before are sent
 
     @property
     def kept(self) -> wire.VenueReply | None:
@@ -157,6 +158,7 @@ class PaperRoute:
         """Use `submit` to hand an order to the engine; go on with what the venue has kept."""
         self._strategy = strategy
         self._submit = submit
+        self._wiring.on_sent = self._catch_up
         if self.kept is not None:
             self._due_ns = {order.client_order_id: order.due_ns for order in self.kept.orders}
 
@@ -181,7 +183,8 @@ class PaperRoute:
         if not self._due_ns or self._wiring.client is None:
             return
         now_ns = event.ts_event_ns
-        self._wiring.client.show(now_ns, self._quote)
+        self._unshown.append((now_ns, self._quote))
+        self._catch_up()
         for order_id in [o for o, due_ns in self._due_ns.items() if due_ns <= now_ns]:
             del self._due_ns[order_id]
             self._awaited.add(order_id)
@@ -195,6 +198,8 @@ class PaperRoute:
         """Wait for it no more."""
         self._awaited.discard(client_order_id)
         self._due_ns.pop(client_order_id, None)
+        if self._wiring.due_ns.pop(client_order_id, None) is not None:
+            self._catch_up()  # the engine denied it, and nothing will be sent
 
     def withdraw(self) -> list[Any]:
         """Cancel what rests at the venue; drop what was not sent."""
@@ -205,6 +210,16 @@ class PaperRoute:
         dropped = [order for order, _ in self._early]
         self._early.clear()
         return dropped
+
+    def _catch_up(self) -> None:
+        """Show what is behind no order any more that the engine has and the venue has not."""
+        client, on_the_way = self._wiring.client, self._wiring.due_ns
+        while self._unshown and client is not None:
+            now_ns, quote = self._unshown[0]
+            if any(due_ns <= now_ns for due_ns in on_the_way.values()):
+                return
+            self._unshown.popleft()
+            client.show(now_ns, quote)
 
     def _send(self, order: Any, due_ns: int) -> None:
         order_id = str(order.client_order_id)

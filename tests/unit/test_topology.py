@@ -6,7 +6,8 @@ import pytest
 from grid import config
 from grid.errors import ConfigError
 from grid.home import Home
-from grid.topology import GridConfig, processes
+from grid.sockets import Addresses
+from grid.topology import GridConfig, processes, seen_from
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,3 +106,20 @@ def test_processes_on_paper_have_a_venue_before_the_node() -> None:
     assert [s.name for s in specs][:5] == ["broker", "recorder", "feed", "venue", "node"]
     assert specs[3].argv[:4] == ("argonaut", "venue", "--config", "g.toml")
     assert specs[3].essential
+
+
+def test_process_that_binds_sees_its_own_ends_and_reaches_the_others() -> None:
+    bind = {name: f"ipc:///b/{name}" for name in Addresses.__struct_fields__}
+    found = grid(bind=bind)
+    for role, own in {
+        "broker": {"events_in", "events_out", "requests", "strategies"},
+        "feed": {"feed"},
+        "venue": {"venue"},
+        "node": set(),
+    }.items():
+        bus = seen_from(role, found).bus
+        bound = {n for n in bind if getattr(bus, n) == bind[n]}
+        assert bound == own
+        others = {n for n in bind if getattr(bus, n) == getattr(found.bus, n)}
+        assert others == bind.keys() - own
+    assert seen_from("broker", grid()) == grid()

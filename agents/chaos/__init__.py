@@ -1,0 +1,1 @@
+"""Breaks a real grid on purpose, and proves that it did nothing that it must not do."""
