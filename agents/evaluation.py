@@ -101,7 +101,7 @@ def _play(
 ) -> tuple[dict[str, Track], list[str], dict[str, Any]]:
     agent = run(env, policy, bar)
     reports = env.reports()
-    reconcile(agent, reports["account"], policy.spec, env.venue)
+    reconcile(agent, reports["account"], policy.spec, env.venue, env.funding)
     others, notes = rivals(policy.checkpoint.manifest, agent, seed)
     tracks = {AGENT: agent} | {name: run(env, other, bar) for name, other in others.items()}
     return tracks, notes, reports
@@ -119,11 +119,15 @@ def _on_training_rows(dataset: Dataset, policy: OnnxPolicy, length: int, bar: "t
         del env
 
 
-def reconcile(track: Track, account: Any, spec: Spec, venue: Venue) -> None:
-    """Hold the env's equity against the fills, and against the engine's own account."""
+def reconcile(track: Track, account: Any, spec: Spec, venue: Venue, funding: float = 0.0) -> None:
+    """Hold the env's equity against the fills, and against the engine's own account.
+
+    `funding` is what was paid for holding positions.
+    """
     ledger = Ledger(spec.capital, track.multiplier)
     for _, qty, px, commission, _ in track.fills:
         ledger.fill(float(qty), float(px), float(commission))
+    ledger.charge(funding)
     mark = float(track.price[-1])
     # a cash account holds what was bought; a margin account only what was won or lost by it
     engine = float(account["total"].iloc[-1]) if len(account) else spec.capital

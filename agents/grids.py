@@ -63,6 +63,12 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
             f"feed.dataset {dataset.name}: in training orders met every event of its book, and a "
             'grid has its rows alone: train with venue.book = "rows" to trade it here'
         )
+    if venue.charges:
+        raise ConfigError(
+            "venue: a live node cannot charge funding and borrowing: expected funding_bps and "
+            f"borrow_bps of 0, found {venue.funding_bps:g} and {venue.borrow_bps:g} in checkpoint "
+            f"{checkpoint.digest}"
+        )
     if config.node.venue == "paper":
         _check_paper(spec, venue)
     champion = next(a for a in config.agents if a.role == "champion")

@@ -31,6 +31,7 @@ from nautilus_trader.risk import RiskEngineConfig
 from numpy.typing import NDArray
 
 from envs.books import book_data
+from envs.settlement import Settlement
 from grid.dataset import Columns, Manifest
 from grid.errors import ConfigError, EngineError
 from grid.instrument import Instrument
@@ -107,6 +108,7 @@ class StepLink:
         self._keep_history = keep_history
         self._behind = 0
         self._target: Any = None  # a share of max_qty, or commands: what the caller wants done
+        self.settlements: list[Settlement] = []
 
     def begin(self, times_ns: list[int]) -> None:
         """Forget the last run; the next one has rows at `times_ns`."""
@@ -165,6 +167,8 @@ class StepLink:
             self._until_purge = _PURGE_EVERY
             if not self._keep_history:
                 self._purge()
+        for settlement in self.settlements:
+            settlement.settle(self._strategy.clock.timestamp_ns())
         target = self.caller.switch(True)
         if target is STOP:
             raise Stopped("episode over")
@@ -367,13 +371,19 @@ def build(
         raise ConfigError("a cash account cannot go short: expected levels from 0, found below")
     engine = silent_engine()
     latency_ns = ENGINE_NS if _needs_courier(spec, venue) else venue.latency_ns
+    settlement = Settlement(venue, instrument.currency) if venue.charges else None
     add_venue(
         engine, instrument.venue, instrument.currency, spec.capital, venue,
-        latency_ns=latency_ns, book=book,
+        latency_ns=latency_ns, book=book, settlement=settlement,
     )  # fmt: skip
     engine.add_instrument(to_engine(instrument))
     strategy = AgentStrategy(spec, instrument, link, STRATEGY_ID)
     engine.add_strategy(strategy)
+    if settlement is not None:
+        name, ledger = instrument.id, strategy.ledger
+        settlement.attach({name: ledger}, lambda: ledger.equity(settlement.mids[name]))
+        if isinstance(link, StepLink):
+            link.settlements = [settlement]
     return engine, strategy
 
 
@@ -417,6 +427,7 @@ def add_venue(
     latency_ns: int,
     bar_execution: bool = False,
     book: Book = "L1",
+    settlement: Settlement | None = None,
 ) -> None:
     """Add a venue with its costs and one account of `capital`.
 
@@ -438,6 +449,7 @@ def add_venue(
         bar_execution=bar_execution,
         queue_position=venue.queue_position,
         liquidity_consumption=venue.liquidity_consumption,
+        modules=[settlement] if settlement is not None else None,
     )
 
 

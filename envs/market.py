@@ -171,6 +171,7 @@ class Player:
             "positions": {name: trader.ledgers[name].position_qty for name in self._names},
             "prices": dict(zip(self._names, prices, strict=True)),
             "fees": sum(ledger.fees for ledger in trader.ledgers.values()),
+            "funding": sum(ledger.funding for ledger in trader.ledgers.values()),
             "traded": self._traded,
             "open_orders": len(trader.open),
             "refused": trader.refused,

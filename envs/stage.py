@@ -26,6 +26,7 @@ from envs.engine import (
     times_of,
     unclaim,
 )
+from envs.settlement import Settlement
 from grid.dataset import Dataset
 from grid.errors import ConfigError, EngineError
 from grid.instrument import Instrument
@@ -124,10 +125,14 @@ class Stage:
         currency = self.instruments[0].currency
         books = [book_type(market.manifest, venue) for market in markets]
         for n, (copies, link) in enumerate(zip(self._copies, self.links, strict=True)):
+            settlements: dict[str, Settlement] = {}
             for name, book in sorted(_books(copies, books).items()):
+                if venue.charges:
+                    settlements[name] = Settlement(venue, currency)
                 add_venue(
                     self._engine, name, currency, capital, venue,
                     latency_ns=ENGINE_NS, bar_execution=resting, book=book,
+                    settlement=settlements.get(name),
                 )  # fmt: skip
             for instrument in copies:
                 self._engine.add_instrument(to_engine(instrument))
@@ -137,6 +142,9 @@ class Stage:
             )
             self.traders.append(trader)
             self._engine.add_strategy(trader)
+            for name, settlement in settlements.items():
+                _attach(settlement, trader, name)
+            self.links[0].settlements += settlements.values()
         self.traders[0].perform = self._perform
         self._run: greenlet.greenlet | None = None
         self._used = False
@@ -205,7 +213,10 @@ class Stage:
 
     def is_quiet(self) -> bool:
         """Whether nothing can happen in the engine until somebody orders something."""
-        return not any(trader.open for trader in self.traders)
+        if any(trader.open for trader in self.traders):
+            return False
+        held = (x.position_qty for trader in self.traders for x in trader.ledgers.values())
+        return not (self._venue.charges and any(held))
 
     def fills(self, trader: int) -> list[MarketFill]:
         """Fills of a trader since `start`, in order."""
@@ -260,6 +271,18 @@ def _at_venue(instrument: Instrument, trader: int | None) -> Instrument:
         return instrument
     name = f"{instrument.symbol}.{instrument.venue}{trader + 1}"
     return msgspec.structs.replace(instrument, id=name)
+
+
+def _attach(settlement: Settlement, trader: OrderStrategy, venue: str) -> None:
+    """Let a settlement charge what a trader holds at a venue."""
+
+    def equity() -> float:
+        prices = {n: settlement.mids.get(n, x.avg_px) for n, x in trader.ledgers.items()}
+        return trader.equity(prices)
+
+    instruments = trader.instruments.values()
+    here = {i.id: trader.ledgers[i.id] for i in instruments if i.venue == venue}
+    settlement.attach(here, equity)
 
 
 def _books(instruments: Sequence[Instrument], books: Sequence[Book]) -> dict[str, Book]:

@@ -35,14 +35,15 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
     """One instrument, one position, an episode a window of the dataset.
 
     `terminated` means liquidation: at a decision equity was at the venue's `ruin` share of capital,
-    or below the maintenance margin; the engine then closes the position at the market, and the
-    step's reward and `info` are those of after that. Where the rows end first, it stays open, marked
-    at the last price. `truncated` means that the episode's rows are used up. The same seed gives the
-    same episode, bit for bit.
+    or below the maintenance margin; the engine then closes the position at the market, and reward
+    and `info` of the step are those of after that. Where the rows end first, it stays open, marked
+    at the last price. `truncated` means that the episode's rows are used up. The same seed gives
+    the same episode, bit for bit.
 
-    `info` carries, after every reset and step: `equity` and `fees` in account currency,
-    `position_qty`, `traded` (notional so far), `price` (a bar's close, the mid, a trade's price),
-    `row`, `ts_event_ns`, `liquidated`, and `fills`, those since the last decision.
+    `info` carries, after every reset and step: `equity`, `fees` and `funding` (for holding the
+    position, paid so far) in account currency, `position_qty`, `traded` (notional so far), `price`
+    (a bar's close, the mid, a trade's price), `row`, `ts_event_ns`, `liquidated`, and `fills`,
+    those since the last decision.
 
     Args:
         dataset: bars, quotes, trades, or a book; quotes or trades also where the spec's bars are to
@@ -134,6 +135,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         self._ledger = self._engine.ledger
         self._order_qty = self._engine.strategy.intent.order_qty
         self._ruin = venue.ruin * spec.capital
+        self._charges = venue.charges
         self._maintenance = venue.maintenance(manifest.instrument) * self._multiplier
         _, self._longest_ns = bounds_ns(venue)
         self._row = self._last_row = self._end_row = -1
@@ -206,8 +208,8 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
     def step(self, action: Any) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
         """Move to the action's target and run to the next decision.
 
-        Where nothing is to be ordered and no order is under way, nothing can happen in the engine:
-        it stays behind and catches up at the next order.
+        Where nothing is to be ordered, no order is under way and nothing held is paid for, nothing
+        can happen in the engine: it stays behind and catches up at the next order.
 
         Raises:
             ConfigError: the action is not in the action space.
@@ -218,7 +220,11 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         target = self._target(action)
         ledger = self._ledger
         every = self._spec.every
-        if ledger.working_qty == 0.0 and self._order_qty(target, ledger.position_qty, 0.0) == 0.0:
+        if (
+            ledger.working_qty == 0.0
+            and self._order_qty(target, ledger.position_qty, 0.0) == 0.0
+            and not (self._charges and ledger.position_qty)
+        ):
             self._behind += every
         else:
             self._engine.step(target, self._behind)
@@ -273,6 +279,11 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         """
         self._last_row = self._row
         return self._engine.reports()
+
+    @property
+    def funding(self) -> float:
+        """Paid so far for holding positions, in account currency."""
+        return self._ledger.funding
 
     def close(self) -> None:
         """Free the engine; harmless when closed already."""
@@ -404,6 +415,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             "equity": self._equity,
             "position_qty": ledger.position_qty,
             "fees": ledger.fees,
+            "funding": ledger.funding,
             "traded": ledger.traded,
             "price": price,
             "row": self._row if self._at is None else self._at[self._row],

@@ -41,6 +41,11 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ruin: the share of the starting balance at which an account is stopped.
         liquidation: whether an account at its `ruin`, or below its maintenance margin, is closed
             out at the market; without it only ruin ends an episode, and the position stays open.
+        funding_bps: of a position's notional at each settlement: a long pays it and a short gets it,
+            or the other way round where it is negative.
+        borrow_bps: interest a year, charged at each settlement, of what is borrowed: of a short's
+            notional, and of what longs hold beyond the account's equity.
+        settle_every_h: settlements are on the multiples of so many hours, UTC.
         slippage_prob: probability that an order at the market fills one tick worse.
         limit_fill_prob: probability that a limit fills when the market only touches its price.
         depth_qty: size of the quotes that are made from bars or trades; what an order wants beyond
@@ -65,6 +70,9 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     leverage: Annotated[float, msgspec.Meta(ge=1)] = 20.0
     ruin: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5
     liquidation: bool = True
+    funding_bps: float = 0.0
+    borrow_bps: NonNegative = 0.0
+    settle_every_h: Annotated[float, msgspec.Meta(gt=0)] = 8.0
     slippage_prob: Probability = 0.0
     limit_fill_prob: Probability = 1.0
     depth_qty: Annotated[float, msgspec.Meta(gt=0)] = DEEP_QTY
@@ -90,6 +98,11 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def draws(self) -> bool:
         """Whether fills or latencies depend on chance."""
         return self.slippage_prob > 0.0 or self.limit_fill_prob < 1.0 or self.latency_varies
+
+    @property
+    def charges(self) -> bool:
+        """Whether holding a position is paid for."""
+        return bool(self.funding_bps or self.borrow_bps)
 
     @property
     def latency_varies(self) -> bool:

@@ -24,12 +24,13 @@ class Ledger:
         working_qty: the same without signs: 0 means that no order is under way.
         avg_px: average price of the open position.
         fees: paid so far.
+        funding: paid so far for holding the position, interest included; negative if received.
         traded: notional traded so far.
         fills: how many.
     """
 
     __slots__ = (
-        "avg_px", "cash", "fees", "fills", "multiplier", "pending_qty", "position_qty", "traded",
+        "avg_px", "cash", "fees", "fills", "funding", "multiplier", "pending_qty", "position_qty", "traded",
         "working_qty",
     )  # fmt: skip
 
@@ -45,6 +46,7 @@ class Ledger:
         self.working_qty = 0.0
         self.avg_px = 0.0
         self.fees = 0.0
+        self.funding = 0.0
         self.traded = 0.0
         self.fills = 0
 
@@ -89,6 +91,11 @@ class Ledger:
         self.fees += commission
         self.traded += abs(notional)
         self.fills += 1
+
+    def charge(self, amount: float) -> None:
+        """Pay for holding the position; a negative amount is received."""
+        self.cash -= amount
+        self.funding += amount
 
     def release(self, signed_qty: float) -> None:
         """Count a quantity as pending no more."""

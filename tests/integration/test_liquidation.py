@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from envs.market import MarketEnv
-from envs.pipeline import as_rows
 from envs.parallel import ParallelMarketEnv, Role
+from envs.pipeline import as_rows
 from envs.schemes import KINDS, Orders, Weights
 from envs.trading import TradingEnv
 from envs.views import View
