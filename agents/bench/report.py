@@ -64,10 +64,14 @@ def markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
     """Return the same as a table for `docs/benchmarks.md`."""
     lines = ["| row | value | baseline | ratio | unit |", "|---|---|---|---|---|"]
     lines += [
-        f"| {r.name} | {r.value:,.0f} | {r.baseline:,.0f} | {_ratio(r.ratio)} | {r.unit} |"
+        f"| {r.name} | {_figure(r.value)} | {_figure(r.baseline)} | {_ratio(r.ratio)} | {r.unit} |"
         for r in rows
     ]
     return "\n".join(lines) + (f"\n\n{'; '.join(notes)}" if notes else "")
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _ratio(ratio: float) -> str:

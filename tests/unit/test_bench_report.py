@@ -21,7 +21,7 @@ def test_markdown_is_the_table_of_the_docs() -> None:
     assert markdown(rows, ["peer 1.0"]).splitlines() == [
         "| row | value | baseline | ratio | unit |",
         "|---|---|---|---|---|",
-        "| slow_one_of_a_peer | 2 | 1,000 | 0.0015 | steps/s |",
+        "| slow_one_of_a_peer | 1.5 | 1,000 | 0.0015 | steps/s |",
         "| a | 2 | 1 | 2.00 | s |",
         "",
         "peer 1.0",
