@@ -12,6 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from grid.errors import ProtocolError
+from grid.values import Items, Name, Number, Table, Text, Whole
 
 Role = Literal["champion", "standby", "shadow"]
 
@@ -29,49 +30,49 @@ class Message(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
 class Bar(Message, frozen=True, tag="bar"):
     """Topic `md.<instrument_id>.bar`: one bar, at its close."""
 
-    instrument_id: str
-    bar: str  # step and price, as in 1-HOUR-ASK
-    ts_event_ns: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
+    instrument_id: Name
+    bar: Name  # step and price, as in 1-HOUR-ASK
+    ts_event_ns: Whole
+    open: Number
+    high: Number
+    low: Number
+    close: Number
+    volume: Number
     history: bool = False  # from before the run: for warm-up, nothing is decided on it
 
 
 class Quote(Message, frozen=True, tag="quote"):
     """Topic `md.<instrument_id>.quote`: best bid and ask."""
 
-    instrument_id: str
-    ts_event_ns: int
-    bid_px: float
-    ask_px: float
-    bid_qty: float
-    ask_qty: float
+    instrument_id: Name
+    ts_event_ns: Whole
+    bid_px: Number
+    ask_px: Number
+    bid_qty: Number
+    ask_qty: Number
     history: bool = False
 
 
 class Trade(Message, frozen=True, tag="trade"):
     """A trade between others."""
 
-    instrument_id: str
-    ts_event_ns: int
-    price: float
-    qty: float
-    side: int  # who took: 1 the buyer, -1 the seller, 0 unknown
+    instrument_id: Name
+    ts_event_ns: Whole
+    price: Number
+    qty: Number
+    side: Whole  # who took: 1 the buyer, -1 the seller, 0 unknown
     history: bool = False
 
 
 class Depth(Message, frozen=True, tag="depth"):
     """Topic `md.<instrument_id>.depth`: the best levels of a book, best first, as many each."""
 
-    instrument_id: str
-    ts_event_ns: int
-    bid_pxs: tuple[float, ...]  # a level that the book has not repeats the one before, with qty 0
-    ask_pxs: tuple[float, ...]
-    bid_qtys: tuple[float, ...]
-    ask_qtys: tuple[float, ...]
+    instrument_id: Name
+    ts_event_ns: Whole
+    bid_pxs: Items[Number]  # a level that the book has not repeats the one before, with qty 0
+    ask_pxs: Items[Number]
+    bid_qtys: Items[Number]
+    ask_qtys: Items[Number]
     history: bool = False
 
 
@@ -86,86 +87,86 @@ def topic_of(row: Row) -> str:
 class Account(Message, frozen=True, tag="account"):
     """The strategy's own ledger at a decision, in account currency and units."""
 
-    position_qty: float
-    pending_qty: float  # signed, in orders that are neither filled nor closed
-    cash: float
-    equity: float
-    unrealized: float
-    mark_px: float
-    open_orders: int
+    position_qty: Number
+    pending_qty: Number  # signed, in orders that are neither filled nor closed
+    cash: Number
+    equity: Number
+    unrealized: Number
+    mark_px: Number
+    open_orders: Whole
 
 
 class Decision(Message, frozen=True, tag="decision"):
     """Topic `decision.<strategy_id>`: asks the agents for an action."""
 
-    strategy_id: str
-    epoch: int  # of the strategy: a new one for every start
-    seq: int  # of the decision, from 1 in each epoch
-    ts_event_ns: int
-    market_topic: str  # the stream that the agents' rows come from
-    market_seq: int  # the last event of it that this decision rests on
-    ttl_ns: int  # time to answer
+    strategy_id: Name
+    epoch: Whole  # of the strategy: a new one for every start
+    seq: Whole  # of the decision, from 1 in each epoch
+    ts_event_ns: Whole
+    market_topic: Name  # the stream that the agents' rows come from
+    market_seq: Whole  # the last event of it that this decision rests on
+    ttl_ns: Whole  # time to answer
     account: Account
 
 
 class Outcome(Message, frozen=True, tag="outcome"):
     """Topic `exec.<strategy_id>`: how a decision ended."""
 
-    strategy_id: str
-    epoch: int
-    decision_seq: int
-    ts_event_ns: int  # of the decision
+    strategy_id: Name
+    epoch: Whole
+    decision_seq: Whole
+    ts_event_ns: Whole  # of the decision
     how: Literal["action", "fallback"]
-    target: float  # the position sought from now on, as a share of max_qty
-    agent_id: str = ""
-    reason: str = ""
+    target: Number  # the position sought from now on, as a share of max_qty
+    agent_id: Name = ""
+    reason: Text = ""
     kept: bool = False  # the position was left as it is, whatever the fallback says
 
 
 class OrderUpdate(Message, frozen=True, tag="order"):
     """Topic `exec.<strategy_id>`: an order changed its state."""
 
-    strategy_id: str
-    epoch: int
-    decision_seq: int
-    client_order_id: str
-    status: str  # held, submitted, accepted, rejected, denied, canceled, expired
-    side: str  # BUY or SELL
-    qty: float
-    ts_event_ns: int
-    reason: str = ""
+    strategy_id: Name
+    epoch: Whole
+    decision_seq: Whole
+    client_order_id: Name
+    status: Name  # held, submitted, accepted, rejected, denied, canceled, expired
+    side: Name  # BUY or SELL
+    qty: Number
+    ts_event_ns: Whole
+    reason: Text = ""
 
 
 class Fill(Message, frozen=True, tag="fill"):
     """Topic `exec.<strategy_id>`: an order, or a part of it, was filled."""
 
-    strategy_id: str
-    epoch: int
-    decision_seq: int
-    client_order_id: str
-    trade_id: str
-    side: str
-    qty: float
-    px: float
-    commission: float
-    currency: str
-    position_qty: float  # after it
-    ts_event_ns: int  # the venue's clock: data time in the env, wall time live
-    ts_market_ns: int = 0  # ts_event of the last market event that the strategy had seen
+    strategy_id: Name
+    epoch: Whole
+    decision_seq: Whole
+    client_order_id: Name
+    trade_id: Name
+    side: Name
+    qty: Number
+    px: Number
+    commission: Number
+    currency: Name
+    position_qty: Number  # after it
+    ts_event_ns: Whole  # the venue's clock: data time in the env, wall time live
+    ts_market_ns: Whole = 0  # ts_event of the last market event that the strategy had seen
 
 
 class StrategyInfo(Message, frozen=True, tag="strategy"):
     """Topic `exec.<strategy_id>`: who trades what, and how; at each start of a node."""
 
-    strategy_id: str
-    epoch: int
+    strategy_id: Name
+    epoch: Whole
     spec: bytes  # grid.spec.Spec as JSON
     instrument: bytes  # grid.instrument.Instrument as JSON
     venue: bytes  # grid.venue.Venue as JSON
-    interval_ns: int
-    versions: dict[str, str]
-    checkpoint: str = ""
-    fallback: str = "hold"
+    interval_ns: Whole
+    versions: Table[Name]
+    checkpoint: Name = ""
+    fallback: Name = "hold"
 
 
 class Acted(Message, frozen=True, tag="acted"):
@@ -173,111 +174,111 @@ class Acted(Message, frozen=True, tag="acted"):
 
     action: "Action"
     answer: "Answer"
-    ts_recv_ns: int
+    ts_recv_ns: Whole
 
 
 class Joined(Message, frozen=True, tag="joined"):
     """Topic `exec.<strategy_id>`: an agent was welcomed."""
 
-    strategy_id: str
-    epoch: int
-    agent_id: str
-    role: str  # champion or shadow
-    lease: int
-    policy: str = ""  # digest of its checkpoint, or baseline:NAME
+    strategy_id: Name
+    epoch: Whole
+    agent_id: Name
+    role: Name  # champion or shadow
+    lease: Whole
+    policy: Name = ""  # digest of its checkpoint, or baseline:NAME
 
 
 class TookOver(Message, frozen=True, tag="took_over"):
     """Topic `exec.<strategy_id>`: from now on another agent trades, since the lease had lapsed."""
 
-    strategy_id: str
-    epoch: int
-    agent_id: str
-    lease: int
-    before: str  # who traded until now
-    lapsed_ns: int  # how long its lease had lapsed, a duration
+    strategy_id: Name
+    epoch: Whole
+    agent_id: Name
+    lease: Whole
+    before: Name  # who traded until now
+    lapsed_ns: Whole  # how long its lease had lapsed, a duration
 
 
 class Halted(Message, frozen=True, tag="halted"):
     """Topic `exec.<strategy_id>`: no action is carried out from now on, until a person resumes."""
 
-    strategy_id: str
-    epoch: int
-    by: str  # a person, or `limits`
-    reason: str
-    since_ns: int  # before this epoch, if the node was halted when it started
-    ts_event_ns: int  # of the last market event
+    strategy_id: Name
+    epoch: Whole
+    by: Name  # a person, or `limits`
+    reason: Text
+    since_ns: Whole  # before this epoch, if the node was halted when it started
+    ts_event_ns: Whole  # of the last market event
 
 
 class Resumed(Message, frozen=True, tag="resumed"):
     """Topic `exec.<strategy_id>`: a person has ended the halt."""
 
-    strategy_id: str
-    epoch: int
-    by: str
-    reason: str
-    ts_event_ns: int  # of the last market event
+    strategy_id: Name
+    epoch: Whole
+    by: Name
+    reason: Text
+    ts_event_ns: Whole  # of the last market event
 
 
 class Flattened(Message, frozen=True, tag="flattened"):
     """Topic `exec.<strategy_id>`: the position is being closed, by a person or a breach."""
 
-    strategy_id: str
-    epoch: int
-    by: str
-    reason: str
-    ts_event_ns: int  # of the last market event
-    client_order_id: str = ""  # of the order that closes it; empty where nothing was held
+    strategy_id: Name
+    epoch: Whole
+    by: Name
+    reason: Text
+    ts_event_ns: Whole  # of the last market event
+    client_order_id: Name = ""  # of the order that closes it; empty where nothing was held
 
 
 class Holdings(Message, frozen=True, tag="holdings"):
     """What an account at a venue holds, in account currency and units."""
 
-    cash: float  # balance if the position were worth nothing
-    position_qty: float
-    avg_px: float  # of the open position
-    fees: float  # paid so far
-    traded: float  # notional, so far
-    fills: int  # so far
+    cash: Number  # balance if the position were worth nothing
+    position_qty: Number
+    avg_px: Number  # of the open position
+    fees: Number  # paid so far
+    traded: Number  # notional, so far
+    fills: Whole  # so far
 
 
 class VenueOrder(Message, frozen=True, tag="venue_order"):
     """An order as the venue knows it; `signed_qty` is positive for a purchase."""
 
-    client_order_id: str
+    client_order_id: Name
     status: Literal["open", "filled", "canceled", "rejected"]
-    signed_qty: float
-    due_ns: int  # fills on the first tick at or after it
-    reason: str = ""
+    signed_qty: Number
+    due_ns: Whole  # fills on the first tick at or after it
+    reason: Text = ""
 
 
 class Restored(Message, frozen=True, tag="restored"):
     """Topic `exec.<strategy_id>`: what the venue kept of earlier runs; this run goes on with it."""
 
-    strategy_id: str
-    epoch: int
+    strategy_id: Name
+    epoch: Whole
     holdings: Holdings
-    orders: tuple[VenueOrder, ...]  # open
+    orders: Items[VenueOrder]  # open
 
 
 class EndOfData(Message, frozen=True, tag="end"):
     """Topic `exec.<strategy_id>`: the feed has no more; the session is complete."""
 
-    strategy_id: str
-    epoch: int
-    decisions: int
+    strategy_id: Name
+    epoch: Whole
+    decisions: Whole
 
 
 class Heartbeat(Message, frozen=True, tag="beat"):
     """Topic `sys.<name>`: from the working thread of each process, every second at least."""
 
-    name: str
-    role: str
-    pid: int
-    state: str
-    uptime_s: float
-    counters: dict[str, float]
-    streams: dict[str, int]  # topic -> last sequence published
+    name: Name
+    role: Name
+    pid: Whole
+    state: Text
+    uptime_s: Number
+    counters: Table[float]
+    streams: Table[Whole]  # topic -> last sequence published
 
 
 type Event = (
@@ -308,11 +309,11 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     A stream is (source, epoch, topic); `seq` counts it from 1 without a hole.
     """
 
-    version: int
-    source: str
-    epoch: int
-    seq: int
-    ts_pub_ns: int
+    version: Whole
+    source: Name
+    epoch: Whole
+    seq: Whole
+    ts_pub_ns: Whole
     body: msgspec.Raw
 
 
@@ -322,167 +323,167 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Hello(Message, frozen=True, tag="hello"):
     """Agent to strategy: let me act, or watch."""
 
-    strategy_id: str
-    agent_id: str
+    strategy_id: Name
+    agent_id: Name
     role: Role
-    spec_digest: str
-    version: int = VERSION
-    policy: str = ""  # digest of the agent's checkpoint, or baseline:NAME; for the record
+    spec_digest: Name
+    version: Whole = VERSION
+    policy: Name = ""  # digest of the agent's checkpoint, or baseline:NAME; for the record
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
     """Strategy to agent: your lease, and the rows before `market_seq` to warm up with."""
 
-    strategy_id: str
-    agent_id: str
+    strategy_id: Name
+    agent_id: Name
     role: Role
-    epoch: int
-    lease: int  # an action under an older lease of the same agent is fenced
-    market_source: str
-    market_epoch: int
-    market_seq: int  # the last row in `history`; live rows up to it are to be dropped
-    history: tuple[Row, ...]
-    holder: str = ""  # the agent whose actions are traded now
-    ttl_ns: int = 0  # the lease lapses when it is not renewed for so long; 0: it does not
-    decision_seq: int = 0  # of the decisions' stream; what comes after it may still be answered
-    uptime_s: float = 0.0  # of the source, as in its heartbeats; 0: not told
+    epoch: Whole
+    lease: Whole  # an action under an older lease of the same agent is fenced
+    market_source: Name
+    market_epoch: Whole
+    market_seq: Whole  # the last row in `history`; live rows up to it are to be dropped
+    history: Items[Row]
+    holder: Name = ""  # the agent whose actions are traded now
+    ttl_ns: Whole = 0  # the lease lapses when it is not renewed for so long; 0: it does not
+    decision_seq: Whole = 0  # of the decisions' stream; what comes after it may still be answered
+    uptime_s: Number = 0.0  # of the source, as in its heartbeats; 0: not told
 
 
 class Refused(Message, frozen=True, tag="refused"):
     """Strategy or broker to agent: no, and why; `retry` says whether asking again may help."""
 
-    reason: str
+    reason: Text
     retry: bool
 
 
 class Action(Message, frozen=True, tag="action"):
     """Agent to strategy: the answer to one decision. (agent_id, lease, action_seq) is its key."""
 
-    strategy_id: str
-    epoch: int
-    decision_seq: int
-    agent_id: str
-    lease: int
-    action_seq: int  # from 1 in each lease
-    target: float  # position sought, as a share of max_qty, in [-1, 1]
+    strategy_id: Name
+    epoch: Whole
+    decision_seq: Whole
+    agent_id: Name
+    lease: Whole
+    action_seq: Whole  # from 1 in each lease
+    target: Number  # position sought, as a share of max_qty, in [-1, 1]
     obs: bytes = b""  # what the policy saw: little-endian float32; for the recording
-    policy_ns: int = 0  # from the decision's arrival to this action
-    policy: str = ""  # digest of the checkpoint that decided, or baseline:NAME; for the recording
+    policy_ns: Whole = 0  # from the decision's arrival to this action
+    policy: Name = ""  # digest of the checkpoint that decided, or baseline:NAME; for the recording
 
 
 class Answer(Message, frozen=True, tag="answer"):
     """Strategy to agent: what became of an action."""
 
     status: Literal["accepted", "shadow", "duplicate", "late", "stale", "fenced", "rejected"]
-    decision_seq: int
-    action_seq: int
-    reason: str = ""
-    client_order_ids: tuple[str, ...] = ()
+    decision_seq: Whole
+    action_seq: Whole
+    reason: Text = ""
+    client_order_ids: Items[Name] = ()
     retry: bool = False  # it did not reach the strategy: send the same again while it is in time
 
 
 class Renew(Message, frozen=True, tag="renew"):
     """Agent to strategy: I follow, without a hole, and could act. An `Action` says it, too."""
 
-    strategy_id: str
-    agent_id: str
-    lease: int
+    strategy_id: Name
+    agent_id: Name
+    lease: Whole
 
 
 class Renewed(Message, frozen=True, tag="renewed"):
     """Strategy to agent: your lease, a new one if you trade from now on; 0 if yours is fenced."""
 
-    strategy_id: str
-    agent_id: str
-    lease: int
-    holder: str  # the agent whose actions are traded now
-    ttl_ns: int
+    strategy_id: Name
+    agent_id: Name
+    lease: Whole
+    holder: Name  # the agent whose actions are traded now
+    ttl_ns: Whole
 
 
 class Fetch(Message, frozen=True, tag="fetch"):
     """Anyone to a history: the events `first` to `last` of one stream."""
 
-    at: str  # `history`, the recorder's, or `history.<source>`, what that process itself keeps
-    client: str  # name of the process that asks
-    source: str
-    epoch: int
-    topic: str
-    first: int
-    last: int
+    at: Name  # `history`, the recorder's, or `history.<source>`, what that process itself keeps
+    client: Name  # name of the process that asks
+    source: Name
+    epoch: Whole
+    topic: Name
+    first: Whole
+    last: Whole
 
 
 class Tail(Message, frozen=True, tag="tail"):
     """Anyone to a history: the last `n` events on a topic."""
 
-    at: str
-    client: str
-    topic: str
-    n: int
+    at: Name
+    client: Name
+    topic: Name
+    n: Whole
 
 
 class Frames(Message, frozen=True, tag="frames"):
     """History: whole frames of one stream, in order from `first`; when they end early, ask on."""
 
-    source: str
-    epoch: int
-    topic: str
-    first: int
-    frames: tuple[bytes, ...]
+    source: Name
+    epoch: Whole
+    topic: Name
+    first: Whole
+    frames: Items[bytes]
 
 
 class Evicted(Message, frozen=True, tag="evicted"):
     """History: not kept, now or ever; what is kept lies from `low` to `high`, 0 if nothing."""
 
-    source: str
-    epoch: int
-    topic: str
-    low: int
-    high: int
+    source: Name
+    epoch: Whole
+    topic: Name
+    low: Whole
+    high: Whole
 
 
 class Halt(Message, frozen=True, tag="halt"):
     """Person to strategy: carry out no action from now on."""
 
-    strategy_id: str
-    request_id: str  # of the asker's choice: the same one again gets the same reply again
-    by: str
-    reason: str = ""
+    strategy_id: Name
+    request_id: Name  # of the asker's choice: the same one again gets the same reply again
+    by: Name
+    reason: Text = ""
 
 
 class Resume(Message, frozen=True, tag="resume"):
     """Person to strategy: go on after a halt; losses are counted from here."""
 
-    strategy_id: str
-    request_id: str
-    by: str
-    reason: str = ""
+    strategy_id: Name
+    request_id: Name
+    by: Name
+    reason: Text = ""
 
 
 class Flatten(Message, frozen=True, tag="flatten"):
     """Person to strategy: close the position, and halt."""
 
-    strategy_id: str
-    request_id: str
-    by: str
-    reason: str = ""
+    strategy_id: Name
+    request_id: Name
+    by: Name
+    reason: Text = ""
 
 
 class ControlReply(Message, frozen=True, tag="control"):
     """Strategy to person: what it is from now on."""
 
-    request_id: str
+    request_id: Name
     state: Literal["trading", "halted"]
     done: bool  # false where there was nothing to do, for the reason given
-    reason: str
-    position_qty: float
-    client_order_id: str = ""  # of the order that closes the position
+    reason: Text
+    position_qty: Number
+    client_order_id: Name = ""  # of the order that closes the position
 
 
 class Register(Message, frozen=True, tag="register"):
     """Strategy or history to broker, every second: requests for `strategy_id` come to me."""
 
-    strategy_id: str
-    epoch: int
+    strategy_id: Name
+    epoch: Whole
 
 
 class Subscribe(Message, frozen=True, tag="subscribe"):
@@ -492,109 +493,109 @@ class Subscribe(Message, frozen=True, tag="subscribe"):
     because the feed was silent, says what it has already.
     """
 
-    node_epoch: int
-    warmup: int
-    after_ns: int = 0  # ts_event of the last market event that the node has
-    after_count: int = 0  # how many events of that very ns it has; 0: all
+    node_epoch: Whole
+    warmup: Whole
+    after_ns: Whole = 0  # ts_event of the last market event that the node has
+    after_count: Whole = 0  # how many events of that very ns it has; 0: all
 
 
 class Credit(Message, frozen=True, tag="credit"):
     """Node to feed: `upto` market events of this run may have been sent in all."""
 
-    node_epoch: int
-    upto: int
+    node_epoch: Whole
+    upto: Whole
 
 
 class FeedItem(Message, frozen=True, tag="item"):
     """Feed to node: the next market event; `seq` counts from 1 after each subscribe."""
 
-    seq: int
+    seq: Whole
     event: Row
 
 
 class FeedEnd(Message, frozen=True, tag="feed_end"):
     """Feed to node: there is no more."""
 
-    seq: int
+    seq: Whole
 
 
 class OpenAccount(Message, frozen=True, tag="open_account"):
     """Node to venue: I trade this account from now on; made if there is none."""
 
-    account_id: str
-    node_epoch: int
-    seq: int  # of this node's messages to the venue, from 1
-    instrument_id: str
-    currency: str
-    currency_digits: int  # decimals of money
-    price_digits: int
-    tick: float
-    multiplier: float
-    taker_fee_bps: float
-    capital: float  # of a new account
+    account_id: Name
+    node_epoch: Whole
+    seq: Whole  # of this node's messages to the venue, from 1
+    instrument_id: Name
+    currency: Name
+    currency_digits: Whole  # decimals of money
+    price_digits: Whole
+    tick: Number
+    multiplier: Number
+    taker_fee_bps: Number
+    capital: Number  # of a new account
 
 
 class PlaceOrder(Message, frozen=True, tag="place"):
     """Node to venue: an order at the market, for the first tick at or after `due_ns`."""
 
-    account_id: str
-    node_epoch: int
-    seq: int
-    client_order_id: str
-    signed_qty: float
-    due_ns: int
+    account_id: Name
+    node_epoch: Whole
+    seq: Whole
+    client_order_id: Name
+    signed_qty: Number
+    due_ns: Whole
 
 
 class CancelOrder(Message, frozen=True, tag="cancel"):
     """Node to venue: take back what is open of an order."""
 
-    account_id: str
-    node_epoch: int
-    seq: int
-    client_order_id: str
+    account_id: Name
+    node_epoch: Whole
+    seq: Whole
+    client_order_id: Name
 
 
 class QueryOrder(Message, frozen=True, tag="query"):
     """Node to venue: what became of an order, of whatever age."""
 
-    account_id: str
-    node_epoch: int
-    seq: int
-    client_order_id: str
+    account_id: Name
+    node_epoch: Whole
+    seq: Whole
+    client_order_id: Name
 
 
 class Tick(Message, frozen=True, tag="tick"):
     """Node to venue: the market now; it fills what is due of the orders that were sent before."""
 
-    account_id: str
-    node_epoch: int
-    seq: int
-    ts_event_ns: int
-    bid_px: float
-    ask_px: float
-    bid_qty: float
-    ask_qty: float
+    account_id: Name
+    node_epoch: Whole
+    seq: Whole
+    ts_event_ns: Whole
+    bid_px: Number
+    ask_px: Number
+    bid_qty: Number
+    ask_qty: Number
 
 
 class VenueFill(Message, frozen=True, tag="venue_fill"):
     """A fill at the venue; `signed_qty` is positive for a purchase."""
 
-    trade_id: str
-    client_order_id: str
-    signed_qty: float
-    px: float
-    commission: float
-    ts_event_ns: int  # of the tick
+    trade_id: Name
+    client_order_id: Name
+    signed_qty: Number
+    px: Number
+    commission: Number
+    ts_event_ns: Whole  # of the tick
 
 
 class VenueReply(Message, frozen=True, tag="venue_reply"):
     """Venue to node: the one reply to the message `seq`; all of it is on the venue's disk."""
 
-    seq: int
+    seq: Whole
     holdings: Holdings  # all zero in a refusal
-    orders: tuple[VenueOrder, ...] = ()
-    fills: tuple[VenueFill, ...] = ()
-    refused: str = ""
+    orders: Items[VenueOrder] = ()
+    fills: Items[VenueFill] = ()
+    refused: Text = ""
 
 
 type Control = Halt | Resume | Flatten

@@ -11,7 +11,7 @@ from grid import wire
 from grid.bus import Addresses, Publisher, Subscriber, wait_until_flowing
 from tests.support.procs import Procs, until
 
-BAR = wire.Bar("X.SIM", "x" * 4_000, 1, 1.0, 1.0, 1.0, 1.0, 0.0)
+BAR = wire.OrderUpdate("S-1", 1, 1, "o", "held", "BUY", 1.0, 1, "x" * 4_000)
 TOPIC = "md.X.SIM.bar"
 PACE_S = 0.002  # 2 MB/s
 

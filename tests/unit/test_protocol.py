@@ -18,6 +18,7 @@ from grid.errors import ProtocolError
 from grid.freshness import LAG_NS, STALE_NS
 from grid.history import PAGE_BYTES, PER_S
 from grid.switch import MAX_REQUEST_BYTES, SILENT_S
+from grid.values import MAX_ITEMS, MAX_NAME, MAX_TEXT
 
 LAW = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 MESSAGES: list[type[wire.Message]] = [
@@ -277,6 +278,10 @@ def type_text(of: Any) -> str:
     if isinstance(of, typing.TypeAliasType):
         of = of.__value__
     origin, arguments = typing.get_origin(of), typing.get_args(of)
+    if isinstance(origin, typing.TypeAliasType):  # of a map or an array of something
+        return type_text(origin.__value__[arguments])
+    if origin is typing.Annotated:
+        return type_text(arguments[0])
     if origin is typing.Literal:
         return "str"
     if origin is dict:
@@ -327,6 +332,8 @@ def test_law_has_the_limits_and_addresses_of_the_code() -> None:
     for number in (wire.MAX_FRAME_BYTES, MAX_REQUEST_BYTES, EVENTS_HWM, REQUESTS_HWM):
         assert f"{number:,}" in LAW
     assert f"{PAGE_BYTES:,} bytes of them" in LAW
+    assert f"has at most {MAX_TEXT:,} characters,\nevery other one {MAX_NAME}" in LAW
+    assert f"at most {MAX_ITEMS:,} items" in LAW
     assert f"may ask {PER_S:g} times a second" in LAW
     assert (STALE_NS, LAG_NS) == (3_000_000_000, 2_000_000_000)
     assert "after three seconds without any" in LAW
