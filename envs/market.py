@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from envs import rewards
 from envs.schemes import Holding, Mask, Scheme
-from envs.stage import MarketFill, Stage
+from envs.stage import MarketFill, Stage, split
 from envs.views import Clock, Rows, View, decision_times
 from grid.dataset import Dataset
 from grid.errors import ConfigError, DataError
@@ -304,7 +304,8 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
 
     Args:
         views: what is seen; the first view of an instrument gives its price.
-        markets: what is traded, one dataset for each instrument; None for the first view of each.
+        markets: what is traded, one dataset for each instrument, and beside its quotes its trades,
+            which fill limits and move their queues; None for the first view of each.
         scheme: what actions mean, see `envs.schemes`.
         venue: costs.
         clock: when decisions are taken, see `envs.views`.
@@ -344,7 +345,7 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
         self.markets = tuple(traded)
         self.scheme = scheme
         self.venue = venue
-        self._tape = Tape(views, traded, clock, span_ns)
+        self._tape = Tape(views, split(traded)[0], clock, span_ns)
         self.times_ns = self._tape.times_ns
         self._capital = capital
         self._scale = reward_scale

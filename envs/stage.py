@@ -11,7 +11,10 @@ from typing import Any, NamedTuple
 
 import greenlet
 import msgspec
+import numpy as np
+from nautilus_trader.model import InstrumentId
 from nautilus_trader.model import Venue as EngineVenue
+from numpy.typing import NDArray
 
 from envs.books import book_type
 from envs.engine import (
@@ -32,6 +35,7 @@ from grid.errors import ConfigError, EngineError
 from grid.instrument import Instrument
 from grid.latency import Latency
 from grid.node.books import Book
+from grid.node.convert import engine_trades
 from grid.node.costs import fill_model
 from grid.node.courier import ENGINE_NS, Courier
 from grid.node.instruments import to_engine
@@ -84,7 +88,8 @@ class Stage:
     """Traders in one engine.
 
     Args:
-        markets: one dataset for each instrument: what its orders fill on.
+        markets: one dataset for each instrument: what its orders fill on; beside its quotes also
+            its trades, if limits are to fill on them, and a queue to move.
         venue: costs.
         capital: starting balance of every trader.
         traders: how many.
@@ -104,6 +109,7 @@ class Stage:
         traders: int = 1,
         resting: bool = False,
     ) -> None:
+        markets, self._prints = split(markets)
         self.instruments = [m.manifest.instrument for m in markets]
         _check(self.instruments)
         for market in markets:
@@ -183,6 +189,9 @@ class Stage:
                 data = self._data(market, copy, lo, hi)
                 events_ns[copy.id] = times_of(data)
                 self._engine.add_data(data, validate=False, sort=False)
+                if (prints := self._prints.get(market.manifest.instrument.id)) is not None:
+                    trades = _trades(prints, copy, events_ns[copy.id])
+                    self._engine.add_data(trades, validate=False, sort=False)
             trader.courier = Courier(trader, Latency(self._venue, fill_seed + n), events_ns)
         self._engine.sort_data()
         for link in self.links:
@@ -271,6 +280,28 @@ def _at_venue(instrument: Instrument, trader: int | None) -> Instrument:
         return instrument
     name = f"{instrument.symbol}.{instrument.venue}{trader + 1}"
     return msgspec.structs.replace(instrument, id=name)
+
+
+def split(markets: Sequence[Dataset]) -> tuple[list[Dataset], dict[str, Dataset]]:
+    """Return what orders fill on, and by instrument id the trades that stand beside quotes."""
+    quoted = {m.manifest.instrument.id for m in markets if m.manifest.kind == "quotes"}
+    prints = {
+        m.manifest.instrument.id: m
+        for m in markets
+        if m.manifest.kind == "trades" and m.manifest.instrument.id in quoted
+    }
+    others = [m for m in markets if prints.get(m.manifest.instrument.id) is not m]
+    return others, prints
+
+
+def _trades(prints: Dataset, copy: Instrument, events_ns: NDArray[np.int64]) -> list[Any]:
+    """The trades of an instrument within the time of its quotes."""
+    times_ns = prints.columns["ts_event"]
+    lo = int(np.searchsorted(times_ns, events_ns[0], side="left"))
+    hi = int(np.searchsorted(times_ns, events_ns[-1], side="right"))
+    columns = {k: np.asarray(v[lo:hi]) for k, v in prints.columns.items()}
+    precisions = (copy.price_precision, copy.size_precision)
+    return engine_trades(InstrumentId.from_str(copy.id), columns, precisions)
 
 
 def _attach(settlement: Settlement, trader: OrderStrategy, venue: str) -> None:

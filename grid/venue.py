@@ -47,7 +47,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             notional, and of what longs hold beyond the account's equity.
         settle_every_h: settlements are on the multiples of so many hours, UTC.
         slippage_prob: probability that an order at the market fills one tick worse.
-        limit_fill_prob: probability that a limit fills when the market only touches its price.
+        limit_fill_prob: probability that a limit fills when others trade at its price and no further.
         depth_qty: size of the quotes that are made from bars or trades; what an order wants beyond
             it fills one tick worse.
         queue_position: whether a limit waits behind the size that stands at its price; needs

@@ -8,13 +8,29 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from nautilus_trader.model import Bar, BarType, InstrumentId, OrderSide, Price, Quantity, QuoteTick
+from nautilus_trader.model import (
+    AggressorSide,
+    Bar,
+    BarType,
+    InstrumentId,
+    OrderSide,
+    Price,
+    Quantity,
+    QuoteTick,
+    TradeId,
+    TradeTick,
+)
 
 from grid import wire
 from grid.dataset import Columns
 from grid.instrument import Instrument
 from grid.venue import Venue, quotes_from_trades
 
+_AGGRESSORS: Final[dict[float, Any]] = {
+    1.0: AggressorSide.BUY,
+    -1.0: AggressorSide.SELL,
+    0.0: AggressorSide.NO_AGGRESSOR,
+}
 SIDES: Final[dict[Any, str]] = {OrderSide.BUY: "BUY", OrderSide.SELL: "SELL"}
 
 
@@ -44,6 +60,21 @@ def engine_quotes(
             columns["bid_px"].tolist(), columns["ask_px"].tolist(), columns["bid_qty"].tolist(),
             columns["ask_qty"].tolist(), columns["ts_event"].tolist(), strict=True,
         )
+    ]  # fmt: skip
+
+
+def engine_trades(
+    instrument_id: InstrumentId, columns: Columns, precisions: tuple[int, int]
+) -> list[TradeTick]:
+    """Build the engine's trades from columns `price`, `qty`, `side` and `ts_event`, in order."""
+    price, size = precisions
+    return [
+        TradeTick(instrument_id, Price(px, price), Quantity(qty, size), _AGGRESSORS[side],
+                  TradeId(f"T-{n}"), ts, ts)
+        for n, (px, qty, side, ts) in enumerate(zip(
+            columns["price"].tolist(), columns["qty"].tolist(), columns["side"].tolist(),
+            columns["ts_event"].tolist(), strict=True,
+        ))
     ]  # fmt: skip
 
 
