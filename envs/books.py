@@ -2,7 +2,7 @@
 
 Orders meet either all that is known of the book, its events, or its rows alone, each of which
 builds the book anew. Changes go in packet by packet, so that no order meets half of one. After
-each row comes the quote of its best level, on which nothing fills: it tells the risk checks a price.
+each row comes the quote of its best level; nothing fills on it, it tells the risk checks a price.
 """
 
 from itertools import pairwise
@@ -17,8 +17,8 @@ from grid.node.books import (
     SNAPSHOT,
     Book,
     deltas_packet,
-    depth_packets,
     engine_deltas,
+    engine_depths,
     instrument_id,
 )
 from grid.node.convert import engine_quotes
@@ -53,8 +53,8 @@ def book_data(
     instrument = manifest.instrument
     quotes = _quotes(instrument, columns)
     if events is None or not meets_events(manifest, venue):
-        packets = depth_packets(instrument, columns)
-        pairs = (datum for pair in zip(packets, quotes, strict=True) for datum in pair)
+        rows = engine_depths(instrument, columns)
+        pairs = (datum for pair in zip(rows, quotes, strict=True) for datum in pair)
         return [quotes[0], *pairs]  # an order on the first row is checked before its quote comes
     counts = columns["event"]
     first, last = int(counts[0]), int(counts[-1])

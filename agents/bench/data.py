@@ -70,6 +70,7 @@ class _Empty(Strategy):
             self.subscribe_bars(BarType.from_str(self._spec.bar_type))
         elif self._spec.rows == "depth":
             self.subscribe_book_deltas(name, BookType.L2_MBP)
+            self.subscribe_book_depth(name, BookType.L2_MBP)
         else:
             self.subscribe_quotes(name)
 
@@ -77,6 +78,9 @@ class _Empty(Strategy):
         """Do nothing."""
 
     def on_quote(self, quote: Any) -> None:
+        """Do nothing."""
+
+    def on_book_depth(self, depth: Any) -> None:
         """Do nothing."""
 
     def on_book_deltas(self, deltas: Any) -> None:

@@ -10,7 +10,7 @@ from nautilus_trader.persistence import ParquetDataCatalog
 
 from grid.dataset import Columns, Kind
 from grid.instrument import Instrument
-from grid.node.books import engine_deltas
+from grid.node.books import engine_deltas, engine_depths
 from grid.node.instruments import bar_type, to_engine
 from grid.venue import Ints
 
@@ -51,7 +51,8 @@ def write_catalog(
         if kind == "deltas":
             catalog.write_order_book_deltas(engine_deltas(instrument, columns, lo, hi))
         elif kind == "depth":
-            catalog.write_order_book_depths(list(_depths(instrument, columns, lo, hi)))
+            chunk = {field: values[lo:hi] for field, values in columns.items()}
+            catalog.write_order_book_depths(engine_depths(instrument, chunk))
         else:
             _write_plain(catalog, instrument, kind, bar, columns, lo, hi)
         if progress:
@@ -113,31 +114,6 @@ def _quotes(instrument: Instrument, chunk: _Lists) -> Iterator[model.QuoteTick]:
         yield model.QuoteTick(
             iid, price(bid, p), price(ask, p), size(bid_qty, s), size(ask_qty, s), ts, ts
         )
-
-
-def _depths(
-    instrument: Instrument, columns: Columns, lo: int, hi: int
-) -> Iterator[model.OrderBookDepth]:
-    iid = model.InstrumentId.from_str(instrument.id)
-    p, s = instrument.price_precision, instrument.size_precision
-    for row in range(lo, hi):
-        sides = []
-        for side, name in ((model.OrderSide.BUY, "bid"), (model.OrderSide.SELL, "ask")):
-            levels = zip(
-                columns[f"{name}_pxs"][row].tolist(),
-                columns[f"{name}_qtys"][row].tolist(),
-                strict=True,
-            )
-            sides.append(
-                [
-                    model.BookOrder(side, model.Price(px, p), model.Quantity(qty, s), 0)
-                    for px, qty in levels
-                    if qty > 0
-                ]
-            )
-        bids, asks = sides
-        ts = int(columns["ts_event"][row])
-        yield model.OrderBookDepth(iid, bids, asks, [1] * len(bids), [1] * len(asks), 0, 0, ts, ts)
 
 
 def _trades(instrument: Instrument, chunk: _Lists, first: int) -> Iterator[model.TradeTick]:

@@ -33,6 +33,30 @@ def packed(instrument: Instrument, events: Columns, first: int, last: int) -> by
         "ts_event": ts,
         "ts_init": ts,
     }
+    return _stream(columns)
+
+
+def packed_levels(instrument: Instrument, columns: Columns) -> bytes:
+    """Return rows of depth as an Arrow stream, levels without quantity left out."""
+    ts = pa.array(columns["ts_event"]).cast(pa.timestamp("ns", tz="UTC"))
+    rows = len(ts)
+    sides = {
+        f"{side}s": _levels(instrument, columns[f"{side}_pxs"], columns[f"{side}_qtys"])
+        for side in ("bid", "ask")
+    }
+    flags, sequence = np.zeros(rows, np.uint8), np.zeros(rows, np.uint64)
+    return _stream(
+        {
+            **sides,
+            "flags": pa.array(flags),
+            "sequence": pa.array(sequence),
+            "ts_event": ts,
+            "ts_init": ts,
+        }
+    )
+
+
+def _stream(columns: dict[str, pa.Array]) -> bytes:
     fields = [pa.field(k, v.type, nullable=k in _NULLABLE) for k, v in columns.items()]
     batch = pa.record_batch(list(columns.values()), schema=pa.schema(fields))
     sink = pa.BufferOutputStream()
@@ -40,6 +64,23 @@ def packed(instrument: Instrument, events: Columns, first: int, last: int) -> by
         writer.write_batch(batch)
     content: bytes = sink.getvalue().to_pybytes()
     return content
+
+
+def _levels(
+    instrument: Instrument, px: NDArray[np.float64], qty: NDArray[np.float64]
+) -> pa.ListArray:
+    there = qty > 0.0
+    ends = np.cumsum(there.sum(axis=1), dtype=np.int32)
+    count = int(ends[-1]) if len(ends) else 0
+    levels = {
+        "price": _decimals(px[there], instrument.price_precision),
+        "size": _decimals(qty[there], instrument.size_precision),
+        "count": pa.array(np.ones(count, np.uint32)),
+        "order_id": pa.array(np.zeros(count, np.uint64)),
+    }
+    fields = [pa.field(k, v.type, nullable=False) for k, v in levels.items()]
+    flat = pa.StructArray.from_arrays(list(levels.values()), fields=fields)
+    return pa.ListArray.from_arrays(pa.array(np.concatenate([[0], ends]).astype(np.int32)), flat)
 
 
 def _words(codes: NDArray[np.int8], words: tuple[str, ...]) -> pa.DictionaryArray:

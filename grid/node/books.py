@@ -1,13 +1,12 @@
 """Books between columns and the engine's types: whole windows through Arrow, single rows by hand.
 
-A row of levels goes into the engine as deltas that clear the book and build it anew: live nodes
-take no other form, and so the env takes none either.
+A row of levels goes into a live node as deltas that clear the book and build it anew, for its
+sandbox takes no other form; the env takes the engine's own depth, which leads to the same book.
 """
 
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-import numpy as np
 from nautilus_trader.model import (
     BookAction,
     BookOrder,
@@ -15,12 +14,12 @@ from nautilus_trader.model import (
     InstrumentId,
     OrderBookDelta,
     OrderBookDeltas,
+    OrderBookDepth,
     OrderSide,
     Price,
     Quantity,
 )
-from nautilus_trader.persistence import OrderBookDeltaDataWrangler
-from numpy.typing import NDArray
+from nautilus_trader.persistence import OrderBookDeltaDataWrangler, OrderBookDepthDataWrangler
 
 from grid import wire
 from grid.dataset import LAST, Columns
@@ -30,8 +29,6 @@ type Book = Literal["L1", "L2", "L3"]
 
 BOOKS: Final = {"L1": BookType.L1_MBP, "L2": BookType.L2_MBP, "L3": BookType.L3_MBO}
 SNAPSHOT: Final = 32
-_ADD: Final = 1
-_CLEAR: Final = 4
 
 
 def instrument_id(instrument: Instrument) -> InstrumentId:
@@ -60,21 +57,23 @@ def deltas_packet(instrument: Instrument, deltas: Sequence[OrderBookDelta]) -> O
     return OrderBookDeltas(instrument_id(instrument), list(deltas))
 
 
-def depth_packets(instrument: Instrument, columns: Columns) -> list[OrderBookDeltas]:
-    """Return each row of levels as one datum that builds the book anew.
+def engine_depths(instrument: Instrument, columns: Columns) -> list[OrderBookDepth]:
+    """Build the engine's depth of each row of levels.
 
     Args:
         instrument: whose book it is.
         columns: rows of a dataset of kind `depth` or `deltas`.
     """
-    built = engine_deltas(instrument, *_as_events(columns))
-    ends = np.cumsum(1 + _present(columns).sum(axis=1)).tolist()
-    name = instrument_id(instrument)
-    return [OrderBookDeltas(name, built[lo:hi]) for lo, hi in zip([0, *ends], ends, strict=False)]
+    from grid.node.book_arrow import packed_levels  # as above
+
+    wrangler = OrderBookDepthDataWrangler(
+        instrument.id, instrument.price_precision, instrument.size_precision
+    )
+    return wrangler.process_record_batch_bytes(packed_levels(instrument, columns))
 
 
 def depth_packet(instrument: Instrument, depth: wire.Depth) -> OrderBookDeltas:
-    """Return one row of the wire in the same form."""
+    """Return one row of the wire as deltas that clear the book and build it anew."""
     name, ts = instrument_id(instrument), depth.ts_event_ns
     price, size = instrument.price_precision, instrument.size_precision
     deltas = [OrderBookDelta.clear(name, 0, ts, ts)]
@@ -132,31 +131,3 @@ def wire_depth(
         ask_qtys=tuple(ask_qtys),
         history=history,
     )
-
-
-def _present(columns: Columns) -> NDArray[np.bool_]:
-    return np.concatenate([columns["bid_qtys"], columns["ask_qtys"]], axis=1) > 0.0
-
-
-def _as_events(columns: Columns) -> tuple[Columns, int, int]:
-    rows, levels = columns["bid_pxs"].shape
-    clear = np.zeros((rows, 1))
-    price = np.concatenate([clear, columns["bid_pxs"], columns["ask_pxs"]], axis=1)
-    qty = np.concatenate([clear, columns["bid_qtys"], columns["ask_qtys"]], axis=1)
-    action = np.full(price.shape, _ADD, np.uint8)
-    action[:, 0] = _CLEAR
-    side = np.zeros(price.shape, np.int8)
-    side[:, 1 : levels + 1], side[:, levels + 1 :] = 1, -1
-    there = np.concatenate([clear == 0.0, _present(columns)], axis=1)
-    flags = np.zeros(price.shape, np.uint8)
-    flags[:, 0] = SNAPSHOT
-    # the last event that is there, of each row
-    flags[np.arange(rows), price.shape[1] - 1 - np.argmax(there[:, ::-1], axis=1)] |= LAST
-    nothing = np.zeros(price.shape, np.uint64)
-    ts = np.broadcast_to(columns["ts_event"][:, None], price.shape)
-    events = {
-        "ts_event": ts, "action": action, "side": side, "price": price, "qty": qty,
-        "order_id": nothing, "flags": flags, "sequence": nothing,
-    }  # fmt: skip
-    kept = {k: v[there] for k, v in events.items()}
-    return kept, 0, len(kept["ts_event"])

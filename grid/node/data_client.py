@@ -116,6 +116,12 @@ class FeedDataClient(MarketDataClient):
     async def _subscribe_book_deltas(self, command: Any) -> None:
         """Books come whether asked for or not."""
 
+    async def _subscribe_book_depth(self, command: Any) -> None:
+        """Rows come as deltas, which the sandbox takes."""
+
+    async def _unsubscribe_book_depth(self, command: Any) -> None:
+        """Nothing was subscribed."""
+
     async def _unsubscribe_book_deltas(self, command: Any) -> None:
         """Nothing was subscribed."""
 

@@ -14,6 +14,7 @@ from nautilus_trader.model import (
     ClientOrderId,
     InstrumentId,
     OrderBookDeltas,
+    OrderBookDepth,
     OrderSide,
     Quantity,
     QuoteTick,
@@ -109,6 +110,7 @@ class AgentStrategy(Strategy):
             self.subscribe_bars(BarType.from_str(self.spec.bar_type))
         if self.spec.rows == "depth" and self.link.wants_rows:
             self.subscribe_book_deltas(self._instrument_id, BookType.L2_MBP)
+            self.subscribe_book_depth(self._instrument_id, BookType.L2_MBP)
         if self._on_rows or self._ticks:
             self.subscribe_quotes(self._instrument_id)
         self.link.start(self)
@@ -145,8 +147,17 @@ class AgentStrategy(Strategy):
         except BaseException as e:
             self.fail(e)
 
+    def on_book_depth(self, depth: OrderBookDepth) -> None:
+        """A row of depth has come, in the env."""
+        try:
+            target = self._row(depth)
+            if target is not None:
+                self.move_to(target)
+        except BaseException as e:
+            self.fail(e)
+
     def on_book_deltas(self, deltas: OrderBookDeltas) -> None:
-        """A row of depth has come: it builds the book anew."""
+        """A row of depth has come, on a grid: it builds the book anew."""
         try:
             target = self._row(deltas)
             if target is not None:
