@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Final
 
 from grid import wire
-from grid.paper.book import Account, Order, Terms
+from grid.paper.book import Account, Order, Place, Terms
 from grid.paper.journal import Journal
 
 log = logging.getLogger(__name__)
@@ -21,19 +21,36 @@ class Counterparty:
     """Decides on every message of a node, and keeps the journal.
 
     Attributes:
-        counts: `orders`, `fills`, `twins`, `refused`, `repeated`.
+        counts: `orders`, `fills`, `twins`, `refused`, `repeated`, `early`.
 
     Args:
         journal: holds what this venue has kept.
     """
 
     def __init__(self, journal: Journal) -> None:
-        self.counts: Counter[str] = Counter(orders=0, fills=0, twins=0, refused=0, repeated=0)
+        self.counts: Counter[str] = Counter(
+            orders=0, fills=0, twins=0, refused=0, repeated=0, early=0
+        )
         self._journal = journal
+        self._last: dict[str, Place] = {}  # the newest message to each account, in this life
         self.accounts = journal.accounts()
 
-    def handle(self, asked: wire.VenueRequest) -> wire.VenueReply:
-        """Do what a node asks, unless it is done, and return the reply."""
+    def handle(self, asked: wire.VenueRequest) -> wire.VenueReply | None:
+        """Do what a node asks, unless it is done, and return the reply.
+
+        None to a message whose predecessor has not come: the node will send both again, in order.
+        """
+        at = (asked.node_epoch, asked.seq)
+        last = self._last.get(asked.account_id, at)
+        if at[0] == last[0] and at[1] > last[1] + 1:
+            self.counts["early"] += 1
+            return None
+        reply = self._handle(asked)
+        if not reply.refused:
+            self._last[asked.account_id] = max(at, self._last.get(asked.account_id, at))
+        return reply
+
+    def _handle(self, asked: wire.VenueRequest) -> wire.VenueReply:
         if isinstance(asked, wire.OpenAccount):
             return self._open(asked)
         account = self.accounts.get(asked.account_id)

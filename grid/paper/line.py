@@ -116,5 +116,8 @@ class Line:
         socket.set(zmq.SNDHWM, _QUEUE)
         socket.set(zmq.RCVHWM, _QUEUE)
         socket.set(zmq.IMMEDIATE, 1)
+        # a connection that breaks takes with it what was under way, and what comes next must not
+        # overtake that on a new one: only `renew` makes one, and begins with the oldest
+        socket.set(zmq.RECONNECT_IVL, -1)
         connect(socket, self._address)
         return socket

@@ -88,9 +88,11 @@ class _Door:
                 self.bad += 1
                 log.warning("from a node: %s", e)
                 continue
-            reply = wire.encode(self._counterparty.handle(asked))
+            reply = self._counterparty.handle(asked)
+            if reply is None:
+                continue
             try:
-                self.socket.send_multipart([sender, reply], zmq.NOBLOCK)
+                self.socket.send_multipart([sender, wire.encode(reply)], zmq.NOBLOCK)
             except zmq.ZMQError:  # gone; whoever comes after it asks again
                 self.lost += 1
 

@@ -1,8 +1,11 @@
 """The paper venue as a process of its own: sessions come and go, the account stays."""
 
 import pytest
+import zmq
 
 from agents import parity
+from agents.chaos.links import Links
+from agents.chaos.relay import Relay
 from grid import wire
 from grid.epoch import next_epoch
 from grid.paper.line import Line
@@ -101,6 +104,31 @@ def test_node_that_a_newer_one_has_replaced_says_so_and_ends(tmp_path, addresses
     node = grid.child(procs, "node")
     assert node.wait(60) == 1
     assert f"paper venue at {addresses.venue}: node epoch 99 expected, found 1" in node.text
+
+
+def test_order_lost_on_a_line_that_breaks_is_not_overtaken_by_the_price_behind_it(
+    tmp_path, addresses, procs, context
+):
+    grid = Grid(tmp_path, addresses, node=PAPER)
+    grid.child(procs, "broker").ready()
+    grid.child(procs, "venue").ready()
+    links = Links({"venue": addresses.venue})
+    line = Line(context, links.addresses["venue"], "main", 1)
+    try:
+        line.send(wire.OpenAccount, **TERMS)
+        answers(line)
+        links.do("venue", Relay.swallow)
+        line.send(wire.PlaceOrder, client_order_id="o", signed_qty=1.0, due_ns=0)
+        links.do("venue", lambda relay: None)  # it is on its way to nowhere
+        links.heal()
+        line.socket.poll(500, zmq.POLLOUT)  # longer than a connection takes to come back
+        line.send(wire.Tick, ts_event_ns=1, bid_px=1.0, ask_px=1.01, bid_qty=9.0, ask_qty=9.0)
+        (_, placed), (_, ticked) = answers(line)
+        assert [order.status for order in placed.orders] == ["open"]
+        assert [fill.client_order_id for fill in ticked.fills] == ["o"]
+    finally:
+        line.close()
+        links.close()
 
 
 def test_line_sends_again_in_order_until_a_venue_answers(tmp_path, addresses, procs, context):

@@ -87,6 +87,19 @@ def test_client_order_id_is_taken_for_ever(start):
     assert later.counts["twins"] == 1
 
 
+def test_message_that_overtook_another_waits_until_both_are_sent_again(start):
+    venue = start()
+    venue.handle(hello())
+    assert venue.handle(tick(3)) is None  # the order before it was lost on its way
+    assert venue.handle(tick(4, 200)) is None
+    assert venue.counts["early"] == 2
+    assert venue.handle(place(2, "a")).orders[0].status == "open"
+    assert [f.client_order_id for f in venue.handle(tick(3)).fills] == ["a"]
+    assert venue.handle(tick(4, 200)).fills == ()
+    assert venue.handle(hello(epoch=2, seq=1)).refused == ""
+    assert venue.handle(tick(2, epoch=2)).fills == ()
+
+
 def test_older_node_is_fenced(start):
     venue = start()
     venue.handle(hello(epoch=2))
@@ -116,8 +129,8 @@ def test_order_can_be_asked_for_by_its_id_and_taken_back(start):
     reply = start().handle(wire.QueryOrder("main", 1, 6, "a"))
     assert [o.status for o in reply.orders] == ["filled"]
     assert [f.trade_id for f in reply.fills] == ["main-1"]
-    assert venue.handle(wire.QueryOrder("main", 1, 7, "c")).orders == ()
-    (reply,) = venue.handle(wire.CancelOrder("main", 1, 8, "a")).orders
+    assert venue.handle(wire.QueryOrder("main", 1, 6, "c")).orders == ()
+    (reply,) = venue.handle(wire.CancelOrder("main", 1, 7, "a")).orders
     assert reply.status == "filled"
 
 
