@@ -46,9 +46,10 @@ def summary(schedule: Schedule, beats: Mapping[str, Beat], now_ns: int | None = 
         f"{phases[p]} {p}" for p in ("done", "running", "waiting", "pruned", "failed") if phases[p]
     )
     speed = sum(beats[n].steps_per_s for n in schedule.running if n in beats)
+    taken = {name: beat.steps for name, beat in beats.items()}
     left = sum(
-        max(0, total_steps(schedule, s) - s.steps)
-        for s in schedule.trials.values()
+        max(0, total_steps(schedule, s) - max(s.steps, taken.get(name, 0)))
+        for name, s in schedule.trials.items()
         if s.phase in ("running", "waiting")
     )
     parts = [

@@ -1,6 +1,7 @@
 """Training grids for real: forks that train, are killed, fail, and are judged."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from agents import provenance
 from agents.checkpoint import Checkpoint
 from agents.config import RunConfig
 from agents.training import train
-from agents.trials import config, events, launcher
+from agents.trials import config, estimate, events, launcher, table
 from agents.trials.config import TrainingGrid, Workers
 from agents.trials.data import cut_to
 from agents.trials.events import Event
@@ -32,7 +33,10 @@ from grid.errors import ArgonautError, ConfigError, DataError, ProcessDied, Tria
 from grid.home import Home
 from tests.support import grids_of_trials as grids
 from tests.support import runs
+from tests.support.disks import small_disk
 from tests.support.wait import until
+
+__all__ = ["small_disk"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,6 +85,13 @@ def test_grid_in_another_order_on_other_workers_makes_the_same_checkpoints(home:
     # and no trial is like another
     assert len({m[1][0] for m in made.values()}) == 4
 
+    pace = estimate.earlier(home, "ppo")
+    assert pace is not None
+    assert "of grid second" in pace.source
+    assert pace.steps_per_s > 0
+    assert 1_000 < pace.checkpoint_bytes < 200_000
+    assert estimate.earlier(home, "sac") is None
+
     again = Running()
     assert again.run(first, home, resume=True).stopped == "complete"
     assert again.pool is None, "a grid that is complete needs no process"
@@ -118,6 +129,7 @@ def test_grid_survives_a_killed_trial_and_one_that_cannot_be(home: Home) -> None
     assert all("RuntimeError: this reward is broken" in t.log for t in bad)
     assert all(t.attempts == 2 for t in bad)
     assert results.count == 4, "a failed configuration was tried, too"
+    assert "RuntimeError: this reward is broken" in table.report(results)
     died = [e for e in running.events if isinstance(e, events.Failed) and e.trial == killed[0]]
     assert [(e.why, e.again) for e in died] == [("was killed by SIGKILL", True)]
     saved = [
@@ -263,6 +275,23 @@ def test_pool_kills_a_trial_and_starts_it_again_when_it_is_gone(home: Home) -> N
     assert not psutil.Process().children()
 
 
+def test_grid_on_a_full_disk_says_so_and_goes_on_when_there_is_room(
+    home: Home, small_disk: Path
+) -> None:
+    (home.root / "grids").symlink_to(small_disk)
+    grid = grids.grid(seeds=4, workers={"processes": 2})
+    with pytest.raises((ProcessDied, OSError), match="No space left on device") as error:
+        Running().run(grid, home)
+    assert "\n" not in str(error.value)
+    assert not psutil.Process().children()
+    grow = ["mount", "-o", "remount,size=64m", str(small_disk)]
+    subprocess.run(grow, timeout=10, check=True)
+    schedule = Running().run(grid, home, resume=True)
+    assert schedule.stopped == "complete"
+    assert {s.phase for s in schedule.trials.values()} == {"done"}
+    assert {s.failures for s in schedule.trials.values()} == {0}, "a full disk is no trial's fault"
+
+
 def command(*words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "launch.py", "grid", *words],
@@ -278,8 +307,10 @@ def test_grid_runs_detached_is_watched_stopped_and_resumed(home: Home, tmp_path:
     assert config.load(file) == grids.grid(**tree)
     where = ("--home", str(home.root))
 
-    planned = command("plan", str(file), "--quick", *where)
+    planned = command("plan", str(file), *where)
     assert planned.returncode == 0, planned.stderr
+    assert re.search(r"cost: about .* with 1 trials at once, \d+ MB of disk", planned.stdout)
+    assert "from a short training of 2,048 steps just now" in planned.stdout
     assert "2 configurations x 1 folds x 1 seeds = 2 trials" in planned.stdout
     assert not (home.root / "grids").exists(), "a plan touches nothing"
 

@@ -14,7 +14,9 @@ from agents.trials.trial import Dates
 from tests.support import grids_of_trials as grids
 
 S_NS = 1_000_000_000
-FOLD = Dates(("2020-01-01", "2020-01-02"), ("2020-01-03", "2020-01-04"), ("2020-01-05",) * 2)
+FOLD = Dates(
+    ("2020-01-01", "2020-01-02"), ("2020-01-03", "2020-01-04"), ("2020-01-05", "2020-01-06")
+)
 
 
 class Play:
