@@ -41,13 +41,13 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ruin: the share of the starting balance at which an account is stopped.
         liquidation: whether an account at its `ruin`, or below its maintenance margin, is closed
             out at the market; without it only ruin ends an episode, and the position stays open.
-        funding_bps: of a position's notional at each settlement: a long pays it and a short gets it,
-            or the other way round where it is negative.
+        funding_bps: of a position's notional at each settlement: long pays, short gets it, or the
+            other way round where it is negative.
         borrow_bps: interest a year, charged at each settlement, of what is borrowed: of a short's
             notional, and of what longs hold beyond the account's equity.
         settle_every_h: settlements are on the multiples of so many hours, UTC.
         slippage_prob: probability that an order at the market fills one tick worse.
-        limit_fill_prob: probability that a limit fills when others trade at its price and no further.
+        limit_fill_prob: probability that a limit fills when others trade at its price, no further.
         depth_qty: size of the quotes that are made from bars or trades; what an order wants beyond
             it fills one tick worse.
         queue_position: whether a limit waits behind the size that stands at its price; needs

@@ -21,8 +21,8 @@ def quotes(*rows):
     first = rows[0]
     rows = ((-2.0, *first[1:]), (-1.0, *first[1:]), *rows)
     names = ("ts_event", "bid_px", "ask_px", "bid_qty", "ask_qty")
-    columns = {name: np.array(x, dtype=np.float64) for name, x in zip(names, zip(*rows, strict=True),
-                                                                      strict=True)}  # fmt: skip
+    table = np.array(rows, dtype=np.float64).T
+    columns = dict(zip(names, table, strict=True))
     columns["ts_event"] = START_NS + np.rint(columns["ts_event"] * SECOND_NS).astype(np.int64)
     return dataset(columns)
 
@@ -116,7 +116,7 @@ def test_slippage_is_one_tick_as_often_as_its_probability_says():
 
 
 def rest(data, venue, trades=None, offset=1, steps=12):
-    """The fills of one limit to buy 10, so many ticks below the mid, given at the first decision."""
+    """The fills of one limit to buy 10, so many ticks below the mid at the first decision."""
     view = View("quotes", data, ("spread",), train_rows=(0, 4), window=1)
     scheme = Orders(sizes=(10.0,), max_qty=100.0, offsets_ticks=(offset,))
     markets = [data] if trades is None else [data, trades]
