@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
@@ -28,6 +29,7 @@ RESULT: Final = "result.json"
 TRACKS: Final = "tracks.safetensors"
 _BEAT_S: Final = 0.5
 _WEIGH_S: Final = 5.0
+_SMOOTH: Final = 12  # beats that a rate is taken over
 _LINGER_S: Final = 10.0
 
 log = logging.getLogger(__name__)
@@ -114,7 +116,8 @@ class Watcher:
         self._process = psutil.Process()
         self._beat_at = self._weighed_at = 0.0
         self._weight_mb = 0.0
-        self._steps, self._steps_at = 0, time.monotonic()
+        self._steps = 0
+        self._past: deque[tuple[float, int]] = deque(maxlen=_SMOOTH)
         self._reward: float | None = None
 
     def stepped(self, steps: int, reward: float | None) -> None:
@@ -122,9 +125,10 @@ class Watcher:
         now = time.monotonic()
         if now - self._beat_at < _BEAT_S:
             return
-        rate = (steps - self._steps) / (now - self._steps_at) if self._steps else 0.0
-        self._steps, self._steps_at, self._reward = steps, now, reward
-        self.beat("training", rate)
+        self._steps, self._reward = steps, reward
+        self._past.append((now, steps))
+        then, before = self._past[0]
+        self.beat("training", (steps - before) / (now - then) if now > then else 0.0)
 
     def saved(self, checkpoint: Checkpoint) -> None:
         """Tell of a checkpoint, and judge it."""
