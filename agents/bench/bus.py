@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import zmq
@@ -24,7 +24,10 @@ from agents.bench.ends import STAMP, START, TOPIC
 from agents.bench.report import Row
 from grid import wire
 from grid.bus import BATCH_EVENTS, Addresses, Publisher, new_context, wait_until_flowing
+from grid.context import Context
 from grid.errors import BusError
+from grid.identity import Identity
+from grid.registrar import make_grid_key
 
 FANOUTS = {1: 60_000, 4: 50_000, 16: 20_000}  # subscribers -> events a round
 ROUNDS = 11
@@ -35,6 +38,8 @@ WAIT_S = 30.0
 FRAME = wire.pack(TOPIC, "bench", 1, 1, 1, wire.Quote("X.SIM", 1, 1.1, 1.2, 1e6, 1e6))
 BATCH = wire.pack_batch([FRAME] * BATCH_EVENTS)
 BATCHED = 4 * 50_000  # events a round
+_PLAIN: Final = (("serve", False), ("serve_bare", False))
+_CURVE: Final = (("serve", True), ("serve", False))
 
 
 class Sender(Protocol):
@@ -73,10 +78,12 @@ class _Ours:
 
 
 class _Bare:
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], addresses: Addresses) -> None:
+    def __init__(self, context: Context, addresses: Addresses) -> None:
         self._frame = bytes(len(FRAME))
         self._socket = context.socket(zmq.PUB)
         self._socket.sndhwm = 0
+        if context.identity is not None:
+            context.identity.as_client(self._socket)
         self._socket.connect(addresses.events_in)
 
     def start(self) -> None:
@@ -115,17 +122,57 @@ def run() -> list[Row]:
     return rows
 
 
+def run_curve() -> list[Row]:
+    """Measure ours behind keys beside ours without, as in `run`; takes about half a minute.
+
+    `curve_bare_4` has a bare proxy in C beside it, encrypted as well, which looks at no key.
+
+    Raises:
+        BusError: as in `run`.
+    """
+    rows = []
+    for subscribers, events in FANOUTS.items():
+        rates = _taking_turns(("count", "count"), subscribers, events, ROUNDS, _carried, _CURVE)
+        rows.append(_median_row(f"curve_{subscribers}", rates))
+    both = (("serve", True), ("serve_bare", True))
+    rates = _taking_turns(("count", "count_bare"), 4, FANOUTS[4], ROUNDS, _carried, both)
+    rows.append(_median_row("curve_bare_4", rates))
+    rates = _taking_turns(("count", "count"), 4, BATCHED, ROUNDS, _batched, _CURVE)
+    rows.append(_median_row("curve_4_batch16", rates))
+    with_us, without_us = _taking_turns(
+        ("late", "late"), 1, LATENCY_EVENTS, LATENCY_ROUNDS, _latencies_us, _CURVE
+    )
+    for name, share in (("curve_p50", 0.5), ("curve_p99", 0.99)):
+        rows.append(Row.of(name, _quantile(with_us, share), "us", _quantile(without_us, share)))
+    return rows
+
+
 type Measure = Callable[[Sender, list["_Child"], int], list[float]]
 
 
 def _taking_turns(
-    roles: tuple[str, str], subscribers: int, events: int, rounds: int, measure: Measure
+    roles: tuple[str, str],
+    subscribers: int,
+    events: int,
+    rounds: int,
+    measure: Measure,
+    servers: tuple[tuple[str, bool], tuple[str, bool]] = _PLAIN,
 ) -> tuple[list[float], list[float]]:
-    """Return all measurements of ours and of the bare ones; the first round of each warms up."""
+    """Return all measurements of two systems; the first round of each warms up.
+
+    Args:
+        roles: of their subscribers.
+        subscribers: how many each has.
+        events: of a round.
+        rounds: that count.
+        measure: what.
+        servers: role of each broker, and whether it is encrypted: ours and a bare one.
+    """
     found: tuple[list[float], list[float]] = ([], [])
+    (one, one_curve), (other, other_curve) = servers
     with (
-        system("serve", roles[0], subscribers, events) as ours,
-        system("serve_bare", roles[1], subscribers, events) as bare,
+        system(one, roles[0], subscribers, events, curve=one_curve) as ours,
+        system(other, roles[1], subscribers, events, curve=other_curve) as bare,
     ):
         for n in range(rounds + 1):
             for each, values in zip((ours, bare), found, strict=True):
@@ -220,19 +267,26 @@ class System(NamedTuple):
 
 
 @contextmanager
-def system(server: str, receiver: str, subscribers: int, events: int) -> Iterator[System]:
+def system(
+    server: str, receiver: str, subscribers: int, events: int, *, curve: bool = False
+) -> Iterator[System]:
     """Start a broker and its subscribers, and give them with a sender once all are connected."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="argonaut-"))
         addresses = Addresses.ipc(Path(folder))
-        where = msgspec.json.encode(addresses).decode()
-        stack.callback(_Child(server, where, str(events)).close)
-        context = new_context()
+        words = [msgspec.json.encode(addresses).decode(), str(events)]
+        identity = None
+        if curve:
+            make_grid_key(Path(folder) / "keys")
+            identity = Identity(Path(folder) / "keys")
+            words.append(f"{folder}/keys")
+        stack.callback(_Child(server, *words).close)
+        context = new_context(identity)
         stack.callback(context.destroy, linger=0)
         sender: Sender = (
             _Ours(context, addresses) if server == "serve" else _Bare(context, addresses)
         )
-        receivers = [_Child(receiver, where, str(events)) for _ in range(subscribers)]
+        receivers = [_Child(receiver, *words) for _ in range(subscribers)]
         for child in receivers:
             stack.callback(child.close)
         for child in receivers:

@@ -34,6 +34,7 @@ from grid.bus import Addresses
 from grid.config import convert, load
 from grid.dataset import to_iso
 from grid.home import Home
+from grid.registrar import make_grid_key
 from grid.session import Session, find
 from grid.topology import GridConfig, processes
 from grid.transcript import Transcript, read
@@ -85,6 +86,19 @@ def run() -> list[Row]:
     return rows
 
 
+def run_curve() -> list[Row]:
+    """Measure a grid behind keys beside one without; takes about a minute."""
+    spans = []
+    for mode in ("on", "off"):
+        with TemporaryDirectory(prefix="argonaut-") as name:
+            spans.append(_spans_us(_session(Path(name), mode))[0])
+    rows = []
+    for percent in (50, 99):
+        on, off = (float(np.percentile(each, percent)) for each in spans)
+        rows.append(Row.of(f"curve_p{percent}", on, "us", off))
+    return rows
+
+
 def _spans_us(run: Transcript) -> tuple[list[float], list[float]]:
     """Row published to action answered; quote published to the fill on it."""
     row_of: dict[int, int] = {}
@@ -110,7 +124,7 @@ def _spans_us(run: Transcript) -> tuple[list[float], list[float]]:
     return answered, filled
 
 
-def _session(folder: Path) -> Transcript:
+def _session(folder: Path, security: str = "off") -> Transcript:
     home = Home(folder / "home")
     rows = DECISIONS + 600
     dataset = write_synthetic("signal", "bench", home, n=rows, seed=1)
@@ -119,7 +133,9 @@ def _session(folder: Path) -> Transcript:
     checkpoint = train(_run_config(ends, middle), home, progress=False)
     bus = Addresses.ipc(folder / "bus")
     file = folder / "grid.toml"
-    file.write_text(_grid(bus, middle, checkpoint))
+    if security == "on":
+        make_grid_key(home.keys)
+    file.write_text(_grid(bus, middle, checkpoint) + f'[security]\nmode = "{security}"\n')
     config = load(file, GridConfig)
     supervisor.run(config, processes(config, _COMMAND, file, home), home)
     return read(Session.open(find(home.sessions, "latest")))[-1]

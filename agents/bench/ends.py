@@ -1,21 +1,23 @@
 """The processes of the benchmark of the bus: brokers and subscribers, ours and bare ones.
 
-`python -m agents.bench.ends ROLE ADDRESSES COUNT`. A subscriber says when it is there, and after
-each `COUNT` events when the last of them came, or how late each of them was. The bare ones are
-plain pyzmq with queues that hold everything; nothing of the grid is in them.
+`python -m agents.bench.ends ROLE ADDRESSES COUNT [KEYS]`. A subscriber says when it is there, and
+after each `COUNT` events when the last of them came, or how late each of them was. The bare ones
+are plain pyzmq with queues that hold everything; nothing of the grid is in them.
 """
 
 import struct
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import msgspec
 import zmq
 
-from grid import broker, process, wire
+from grid import broker, identity, process, wire
 from grid.bus import Addresses, Subscriber, new_context
+from grid.identity import OWN
 
 TOPIC = "md.X.SIM.quote"
 START = b"start"  # a bare subscriber is there once it has seen this
@@ -33,6 +35,10 @@ def serve_bare(addresses: Addresses) -> None:
     context = zmq.Context()
     inner, outer = context.socket(zmq.XSUB), context.socket(zmq.XPUB)
     inner.rcvhwm = outer.sndhwm = 0
+    if OWN.identity is not None:
+        for socket in (inner, outer):  # encrypted, and open to every key
+            socket.curve_server = True
+            socket.curve_secretkey = OWN.identity.key.secret.encode()
     inner.bind(addresses.events_in)
     outer.bind(addresses.events_out)
     zmq.proxy(inner, outer)
@@ -113,6 +119,8 @@ def _bare_subscriber(addresses: Addresses) -> zmq.Socket[bytes]:
     subscriber = zmq.Context().socket(zmq.SUB)
     subscriber.rcvhwm = 0
     subscriber.rcvtimeo = round(WAIT_S * 1e3)
+    if OWN.identity is not None:
+        OWN.identity.as_client(subscriber)
     subscriber.subscribe(b"")
     subscriber.connect(addresses.events_out)
     subscriber.recv()
@@ -136,8 +144,10 @@ ROLES: Final[dict[str, Callable[[Addresses, int], None]]] = {
 
 def main() -> None:
     """Be what the command line says."""
-    role, where, n = sys.argv[1:]
+    role, where, n, *keys = sys.argv[1:]
     addresses = msgspec.json.decode(where, type=Addresses)
+    if keys:
+        identity.enter(identity.Security(mode="on"), addresses, Path(keys[0]))
     if role == "serve":
         serve(addresses)
     elif role == "serve_bare":

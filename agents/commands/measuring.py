@@ -18,6 +18,7 @@ from grid.errors import ConfigError
         choices=("env", "data", "parts", "vector", "bus", "decision", "replay", "realism", "train"),
     ),
     flag("--peers", "env: other projects' envs, too, each installed where it is missing"),
+    flag("--curve", "bus, decision: behind keys, too, beside the same without"),
     flag("--json", "print one JSON object"),
     flag("--markdown", "print the table that the docs hold"),
 )
@@ -28,7 +29,12 @@ def _bench(args: Args) -> None:
 
     if args.peers and args.bench != "env":
         raise ConfigError(f"bench {args.bench}: expected --peers with env only")
-    rows: list[Row] = import_module(f"agents.bench.{args.bench}").run()
+    if args.curve and args.bench not in ("bus", "decision"):
+        raise ConfigError(f"bench {args.bench}: expected --curve with bus or decision only")
+    bench = import_module(f"agents.bench.{args.bench}")
+    rows: list[Row] = bench.run()
+    if args.curve:
+        rows += bench.run_curve()
     notes: list[str] = []
     if args.peers:
         from agents.bench.peers import race
