@@ -47,6 +47,12 @@ class SessionError(ArgonautError):
     exit_code = 2
 
 
+class RecordingError(SessionError):
+    """A session could not be written: the disk is at fault, and may be well again later."""
+
+    exit_code = 1
+
+
 class SpecMismatch(ArgonautError):
     """An agent and a strategy do not mean the same thing by an observation or an action."""
 

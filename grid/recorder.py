@@ -28,7 +28,7 @@ from grid.bus import (
     wait,
 )
 from grid.config import digest
-from grid.errors import BusError, ProtocolError, SessionError
+from grid.errors import BusError, ProtocolError, RecordingError
 from grid.eventfile import EventFile, heartbeat
 from grid.history import HISTORY, History
 from grid.mender import Mender
@@ -79,7 +79,7 @@ def run(
 
     Raises:
         BusError: no heartbeat of a broker within `BROKER_TIMEOUT_S`.
-        SessionError: the disk refused; when it did so during the run, that is told at its end.
+        RecordingError: the disk refused; when it did so during the run, that is told at its end.
     """
     started_ns = time.time_ns()
     manifest = Manifest(
@@ -98,7 +98,7 @@ def run(
         reserve = Reserve(folder / ".reserve")
         file = EventFile(folder)
     except OSError as e:
-        raise SessionError(f"{sessions}: no session can begin: {e.strerror}") from e
+        raise RecordingError(f"{sessions}: no session can begin: {e.strerror}") from e
 
     def tell() -> None:
         log.error("%s: %s: recording has stopped, trading goes on", folder, file.damage)
@@ -120,7 +120,7 @@ def run(
     _write(file.told(manifest, time.time_ns(), queue.lost), folder)
     log.info("recorded %d events in %s", file.events, folder)
     if file.damage:
-        raise SessionError(
+        raise RecordingError(
             f"{folder}: {file.damage}: {file.unrecorded} events were not recorded after the first "
             f"{file.events}"
         )

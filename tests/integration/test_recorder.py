@@ -11,7 +11,7 @@ import zmq
 
 from grid import session, wire
 from grid.bus import Addresses, Publisher, Requester, Subscriber, wait_until_flowing
-from grid.errors import SessionError
+from grid.errors import RecordingError
 from grid.mender import PATIENCE_S
 from grid.session import Session
 from tests.support.disks import small_disk
@@ -183,7 +183,7 @@ def test_recorder_whose_disk_is_full_says_so_and_keeps_what_was_written(
     requester = Requester(context, addresses.requests)
     ask = wire.Fetch("history", "test", "node", 1, TOPIC, last, last)
     until(lambda: requester.send(ask) and _frames(requester), "an answer of the history")
-    assert recorder.stop() == SessionError.exit_code
+    assert recorder.stop() == RecordingError.exit_code == 1
     assert f"{said}: " in recorder.text
     assert "events were not recorded" in recorder.text
     for end in (publisher, witness, beats, requester):
