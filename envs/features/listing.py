@@ -3,7 +3,7 @@
 from typing import Final
 
 from envs.features.kernel import Declared
-from envs.features.registry import shipped
+from envs.features.registry import EACH_LEVEL, LEVELS, shipped
 
 HEAD: Final = ("feature", "unit", "rows", "reads", "meaning")
 
@@ -42,10 +42,12 @@ def render() -> str:
     """Return the table for a terminal."""
     rows = [HEAD, *table()]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD) - 1)]
-    return "\n".join(
+    lines = [
         "  ".join((*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]))
         for row in rows
-    )
+    ]
+    each = ", ".join(f"{name}:i" for name in EACH_LEVEL)
+    return "\n".join([*lines, "", f"{LEVELS}:k stands for {each}, for i from 1 to k"])
 
 
 def markdown() -> str:

@@ -7,6 +7,7 @@ from nautilus_trader.persistence import ParquetDataCatalog
 
 from agents.grids import node_setup
 from envs.books import book_data
+from envs.data.book import standing
 from envs.data.importer import import_file
 from envs.data.show import describe
 from envs.lookahead.altered import altered
@@ -153,6 +154,28 @@ def test_order_meets_the_first_event_after_its_latency_and_not_the_row_after_it(
     assert all(f.ts_event_ns in times for f in between)
     rows_only = played(make_rows(env, data), actions(100), seed=1)[1]
     assert all(f.ts_event_ns in rows for f in rows_only)
+
+
+@pytest.mark.parametrize("kind", ["L2", "L3"])
+def test_every_fill_is_what_the_book_at_its_time_gives(make, kind):
+    """Computed here from the events alone: from the best price on, order by order."""
+    env, events = make(kind, steps=100), DATA[kind][0].events
+    orders: dict[str, list] = {}
+    for fill in played(env, actions(100), seed=1)[1]:
+        orders.setdefault(fill.client_order_id, []).append(fill)
+    assert len(orders) > 40
+    for fills in orders.values():
+        known = int(np.searchsorted(events["ts_event"], fills[0].ts_event_ns, side="right"))
+        side = -1 if fills[0].signed_qty > 0 else 1
+        book = standing(events, known)
+        book = book[events["side"][book] == side]
+        book = book[np.argsort(-side * events["price"][book], kind="stable")]
+        left, want = abs(sum(f.signed_qty for f in fills)), []
+        for at in book:
+            if left > 0:
+                want.append((events["price"][at], min(left, events["qty"][at])))
+                left -= want[-1][1]
+        assert [(f.px, abs(f.signed_qty)) for f in fills] == want
 
 
 def make_rows(env, data):
