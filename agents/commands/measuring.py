@@ -15,13 +15,16 @@ from grid.errors import ConfigError
     option(
         "bench",
         "what to measure",
-        choices=("env", "data", "parts", "vector", "bus", "decision", "replay", "realism", "train"),
+        choices=(
+            "env", "data", "parts", "vector", "bus", "decision", "replay", "realism", "train",
+            "statistics",
+        ),
     ),
     flag("--peers", "env: other projects' envs, too, each installed where it is missing"),
     flag("--curve", "bus, decision: behind keys, too, beside the same without"),
     flag("--json", "print one JSON object"),
     flag("--markdown", "print the table that the docs hold"),
-)
+)  # fmt: skip
 def _bench(args: Args) -> None:
     from importlib import import_module
 

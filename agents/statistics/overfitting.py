@@ -67,20 +67,18 @@ def cross_validate(returns: Floats, blocks: int = BLOCKS) -> Overfitting | None:
     scaled = returns / np.maximum(np.abs(returns).max(axis=0), 1e-300)  # ratios stay the same
     first = np.add.reduceat(scaled, edges[:-1], axis=0)
     second = np.add.reduceat(scaled**2, edges[:-1], axis=0)
-    inside, outside, ranks = [], [], []
-    for part in np.array_split(halves, max(1, len(halves) * trials // _AT_ONCE)):
-        chosen_by, judged_by = (
-            _ratio(half @ first, half @ second, half @ sizes) for half in (part, 1.0 - part)
-        )
-        rows, best = np.arange(len(part)), chosen_by.argmax(axis=1)
-        inside.append(chosen_by[rows, best])
-        outside.append(judged_by[rows, best])
-        mine = judged_by[rows, best][:, None]
-        # the middle of those that tie
-        ranks.append((judged_by < mine).sum(axis=1) + ((judged_by == mine).sum(axis=1) + 1) / 2)
-    ins, outs = np.concatenate(inside), np.concatenate(outside)
+    ratios = np.empty((len(halves), trials))
+    step = max(1, _AT_ONCE // trials)
+    for i in range(0, len(halves), step):
+        half = halves[i : i + step]
+        ratios[i : i + step] = _ratio(half @ first, half @ second, half @ sizes)
+    judged = ratios[::-1]  # the complement of a half is as far from the end as it is from the start
+    rows, best = np.arange(len(halves)), ratios.argmax(axis=1)
+    ins, outs = ratios[rows, best], judged[rows, best]
+    below, as_good = judged < outs[:, None], judged == outs[:, None]
+    ranks = below.sum(axis=1) + (as_good.sum(axis=1) + 1) / 2  # the middle of those that tie
     # the logit of rank / (trials + 1) is 0 or less where that is 1/2 or less
-    lower = np.concatenate(ranks) / (trials + 1.0) <= 0.5
+    lower = ranks / (trials + 1.0) <= 0.5
     spread = float(((ins - ins.mean()) ** 2).sum())
     slope = float(((ins - ins.mean()) * (outs - outs.mean())).sum()) / spread if spread else 0.0
     return Overfitting(
