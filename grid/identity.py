@@ -131,9 +131,9 @@ def is_local(address: str) -> bool:
         return host == "localhost"
 
 
-def exposed(addresses: Addresses) -> list[str]:
+def exposed(*addresses: Addresses | None) -> list[str]:
     """Return the endpoints that can be reached from other machines."""
-    ends = (getattr(addresses, field) for field in addresses.__struct_fields__)
+    ends = (getattr(a, field) for a in addresses if a for field in a.__struct_fields__)
     return [end for end in ends if not is_local(end)]
 
 
@@ -158,20 +158,27 @@ def identity_of(
     Raises:
         AccessError: the key that the config names cannot be used.
     """
-    if is_on(security, addresses):
-        return Identity(folder, key or security.key, security.server)
-    if reachable := exposed(addresses):
-        log.warning(
-            "SECURITY IS OFF: whoever reaches %s can read all and trade", ", ".join(reachable)
-        )
-    return None
+    if not is_on(security, addresses):
+        return None
+    return Identity(folder, key or security.key, security.server)
 
 
-def enter(security: Security, addresses: Addresses, folder: Path) -> None:
+def enter(
+    security: Security, addresses: Addresses, folder: Path, bind: Addresses | None = None
+) -> None:
     """Make this process a member of a grid: all its contexts from now on are as the config says.
+
+    Args:
+        security: as the grid's config says.
+        addresses: of the grid.
+        folder: of the keys.
+        bind: addresses that are bound in place of those.
 
     Raises:
         AccessError: the key that the config names cannot be used.
     """
+    if security.mode == "off" and (reachable := exposed(addresses, bind)):
+        where = ", ".join(reachable)
+        log.warning("SECURITY IS OFF: whoever reaches %s can read all and trade", where)
     OWN.identity = identity_of(security, addresses, folder)
     OWN.is_open = security.mode == "off"

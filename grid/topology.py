@@ -10,7 +10,7 @@ from grid.bus import Addresses
 from grid.dataset import to_ns
 from grid.errors import DataError
 from grid.home import Home
-from grid.identity import Security
+from grid.identity import Security, exposed
 from grid.lifecycle import ProcessSpec
 from grid.limits import Limits
 from grid.wire import Role
@@ -118,11 +118,13 @@ class AgentConfig(_Section, frozen=True):
         checkpoint: folder of a checkpoint, or a rule such as `baseline:flat`.
         role: the champion's actions are traded, a standby's once the champion is gone, a shadow's
             are only recorded.
+        remote: it is started by somebody else, on another machine.
     """
 
     id: Name
     checkpoint: Text
     role: Role = "shadow"
+    remote: bool = False
 
 
 class GridConfig(_Section, frozen=True):
@@ -160,6 +162,10 @@ class GridConfig(_Section, frozen=True):
         if len(champions) != 1:
             where = f"agents[{champions[1]}]" if champions else "agents"
             raise ValueError(f"key {where}.role: expected one champion, found {len(champions)}")
+        if self.security.mode == "auto" and exposed(self.bus, self.bind):
+            # one answer for all processes, whichever endpoints each of them sees
+            secured = msgspec.structs.replace(self.security, mode="on")
+            msgspec.structs.force_setattr(self, "security", secured)
 
     def agent(self, agent_id: str) -> AgentConfig | None:
         """Return the agent of that id, if there is one."""
@@ -211,7 +217,7 @@ def processes(
     ]
     absent = {"recorder": not config.recorder.enabled, "venue": config.node.venue != "paper"}
     specs = [spec for spec in specs if not absent.get(spec.name, False)]
-    for agent in config.agents:
+    for agent in (a for a in config.agents if not a.remote):
         name = f"agent-{agent.id}"
         command = argv("agent", name, "--id", agent.id)
         specs.append(ProcessSpec(name=name, argv=command, essential=False, ready_timeout_s=90))

@@ -51,7 +51,7 @@ def child(args: Args, role: str) -> tuple[Any, str, Any]:
     name: str = convert(args.name or role, Name, "--name")
     life = process.start(name, args.lifeline)
     config = load(args.config, GridConfig, args.set)
-    identity.enter(config.security, config.bus, args.home.keys)
+    identity.enter(config.security, config.bus, args.home.keys, config.bind)
     return seen_from(role, config), name, life
 
 

@@ -28,7 +28,8 @@ def _up(args: Args) -> int:
     check(config, args.home)
     if identity.is_on(config.security, config.bus):
         registrar.make_grid_key(args.home.keys)
-    identity.enter(config.security, config.bus, args.home.keys)  # before anything starts
+    # before anything starts
+    identity.enter(config.security, config.bus, args.home.keys, config.bind)
     specs = processes(config, COMMAND, args.config, args.home, args.set)
     return supervisor.run(config, specs, args.home, tell)
 

@@ -1,5 +1,6 @@
 """A whole grid behind keys: trades as before, listens to nobody in plain, and stands attacks."""
 
+import shutil
 import signal
 import socket
 import time
@@ -147,3 +148,44 @@ def test_grid_under_attack_from_four_processes_keeps_its_rates(
     assert counters["keys_denied"] > 0
     broker = psutil.Process(grid.pid_of("broker"))
     assert broker.memory_info().rss < 500 << 20
+
+
+def test_agent_on_another_machine_trades_until_its_key_is_revoked(
+    tmp_path, procs: Procs, stack: ExitStack
+) -> None:
+    addresses = tcp()
+    grid = Grid(
+        tmp_path, addresses, markets.bar_columns(6_000), security=ON, feed={"speed": 50},
+        node={"ttl_ms": 400},
+    )  # fmt: skip
+    text = grid.config.read_text()
+    grid.config.write_text(f"{text}remote = true\n")  # the last table is the champion's
+    registrar.enroll(
+        grid.home.keys, "desk2", grants.of_role("agent", "desk2", ("S-1",), ("alpha",))
+    )
+    registrar.enroll(grid.home.keys, "good", grants.of_role("observer", "good"))
+    grid.up(procs)
+    grid.pid_of("node")
+    there = tmp_path / "there"  # all that the other machine has
+    (there / "keys").mkdir(parents=True, mode=0o700)
+    shutil.copy2(grid.home.keys / "desk2.key", there / "keys")
+    agent = procs.python(
+        LAUNCH, "agent", "--config", grid.config, "--home", there, "--id", "alpha",
+        "--set", "security.key=desk2",
+    )  # fmt: skip
+    good = Someone(grid.home.keys, "good", addresses, stack).subscriber("exec.")
+
+    def outcomes(how: str, n: int) -> bool:
+        """Wait until so many decisions in a row have ended in that way."""
+        seen = 0
+        while seen < n:
+            event = wire.event(good.recv(20.0)[1])
+            if isinstance(event, wire.Outcome):
+                seen = seen + 1 if event.how == how else 0
+        return True
+
+    assert outcomes("action", 20)
+    revoke = procs.python(LAUNCH, "keys", "revoke", "desk2", "--home", grid.home.root)
+    assert revoke.wait() == 0
+    assert outcomes("fallback", 5)
+    agent.expect("does not let in key desk2")

@@ -4,12 +4,14 @@ import stat
 
 import msgspec
 import pytest
+import zmq
 
 from grid import access, grants, keys, registrar
 from grid.access import ANYONE, NOBODY, Access, Watch
-from grid.errors import AccessError
+from grid.context import new_context
+from grid.errors import AccessError, BusError
 from grid.grants import NOTHING
-from grid.identity import Identity, Security, exposed, identity_of, is_local, is_on
+from grid.identity import OWN, Identity, Security, enter, exposed, identity_of, is_local, is_on
 from grid.sockets import Addresses
 
 OPEN = msgspec.structs.replace(Addresses(), requests="tcp://10.0.0.1:5572")
@@ -177,16 +179,31 @@ def test_address_is_local_if_no_other_machine_reaches_it(address, local):
     assert is_local(address) is local
 
 
-def test_security_is_on_as_soon_as_one_address_is_open(folder, caplog):
+def test_security_is_on_as_soon_as_one_address_is_open(folder):
     assert not is_on(Security(), Addresses())
     assert is_on(Security(), OPEN)
     assert exposed(OPEN) == ["tcp://10.0.0.1:5572"]
     assert is_on(Security(mode="on"), Addresses())
     assert identity_of(Security(), OPEN, folder) is not None
     assert identity_of(Security(), Addresses(), folder) is None
-    assert caplog.text == ""
     assert identity_of(Security(mode="off"), OPEN, folder) is None
+
+
+def test_security_that_is_off_on_an_open_address_is_warned_of(tmp_path, caplog, monkeypatch):
+    for name in ("identity", "is_open"):
+        monkeypatch.setattr(OWN, name, getattr(OWN, name))
+    enter(Security(mode="off"), Addresses(), tmp_path)
+    assert caplog.text == ""
+    enter(Security(mode="off"), Addresses(), tmp_path, OPEN)
     assert "SECURITY IS OFF: whoever reaches tcp://10.0.0.1:5572" in caplog.text
+    assert OWN.is_open
+
+
+def test_open_address_is_not_bound_without_a_key_by_mistake():
+    context = new_context()
+    with context.socket(zmq.REP) as socket, pytest.raises(BusError, match="expected a key"):
+        context.bind(socket, "tcp://0.0.0.0:5572", "requests")
+    context.destroy(linger=0)
 
 
 def test_grid_that_is_to_be_secured_without_a_key_does_not_start(tmp_path):

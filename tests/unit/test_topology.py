@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from grid import config
@@ -123,3 +124,24 @@ def test_process_that_binds_sees_its_own_ends_and_reaches_the_others() -> None:
         others = {n for n in bind if getattr(bus, n) == getattr(found.bus, n)}
         assert others == bind.keys() - own
     assert seen_from("broker", grid()) == grid()
+
+
+def test_security_is_on_for_all_as_soon_as_one_endpoint_is_open() -> None:
+    assert grid().security.mode == "auto"
+    assert grid(bus={"feed": "tcp://10.0.0.1:5574"}).security.mode == "on"
+    bind = {**msgspec.to_builtins(grid().bus), "requests": "tcp://0.0.0.0:5572"}
+    for role in ("broker", "agent"):
+        assert seen_from(role, grid(bind=bind)).security.mode == "on"
+    off = grid(bind=bind, security={"mode": "off", "key": "beta"}).security
+    assert (off.mode, off.key) == ("off", "beta")
+
+
+def test_remote_agent_is_known_and_not_started() -> None:
+    agents = [
+        {"id": "alpha", "role": "champion", "checkpoint": "c", "remote": True},
+        {"id": "beta", "checkpoint": "c"},
+    ]
+    found = grid(agents=agents)
+    specs = processes(found, ("argonaut",), Path("grid.toml"), Home(Path("home")))
+    assert [s.name for s in specs if s.name.startswith("agent")] == ["agent-beta"]
+    assert found.agent("alpha") is not None
