@@ -160,6 +160,10 @@ class Procs:
         proc.ready()
         return proc
 
+    def running(self) -> list[Proc]:
+        """Return those that were started and have not ended, in that order."""
+        return [proc for proc in self._all if proc.popen.poll() is None]
+
     def close(self) -> list[str]:
         """Stop all, the last one first; return what went wrong, a sentence each."""
         wrong = []
