@@ -1,7 +1,7 @@
 """How often the best of many, chosen on one half of time, is none of the better on the other half.
 
 Combinatorially symmetric cross-validation (Bailey, Borwein, Lopez de Prado and Zhu 2017, The
-Probability of Backtest Overfitting, Journal of Computational Finance 20(4), section 2).
+Probability of Backtest Overfitting, Journal of Computational Finance 20(4)).
 """
 
 from functools import cache

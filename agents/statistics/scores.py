@@ -51,7 +51,7 @@ def stratified(
 def probability_of_improvement(ours: Floats, theirs: Floats) -> float:
     """Return how likely one of our scores beats one of theirs, a tie counting half, over tasks.
 
-    The Mann-Whitney U statistic of each task over the number of pairs (Agarwal et al. 2021, 4.2).
+    The Mann-Whitney U statistic of each task over the number of pairs (Agarwal et al. 2021).
 
     Args:
         ours: float64 [seeds, tasks].
@@ -64,7 +64,7 @@ def probability_of_improvement(ours: Floats, theirs: Floats) -> float:
 def performance_profile(scores: Floats, thresholds: Floats) -> Floats:
     """Return the share of scores above each threshold: float64 [thresholds].
 
-    The score distribution of Agarwal et al. 2021, section 4.3.
+    The score distribution of Agarwal et al. 2021.
     """
     return np.asarray((scores[..., None] > thresholds).mean(axis=(0, 1)))
 

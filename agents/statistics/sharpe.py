@@ -64,7 +64,7 @@ def psr(record: Moments, benchmark: float = 0.0) -> float:
     """Return the probability that the true ratio exceeds `benchmark`.
 
     The probabilistic Sharpe ratio (Bailey and Lopez de Prado 2012, The Sharpe Ratio Efficient
-    Frontier, eq. 11).
+    Frontier, Journal of Risk 15(2)).
     """
     z = (record.ratio - benchmark) * math.sqrt((record.n - 1) / record.spread)
     return _NORMAL.cdf(z)
@@ -73,7 +73,7 @@ def psr(record: Moments, benchmark: float = 0.0) -> float:
 def min_track_record(record: Moments, benchmark: float = 0.0, level: float = 0.95) -> float | None:
     """Return the periods after which this ratio would exceed `benchmark` at `level`.
 
-    The minimum track record length (Bailey and Lopez de Prado 2012, eq. 13); None where the ratio
+    The minimum track record length (Bailey and Lopez de Prado 2012); None where the ratio
     does not exceed the benchmark, for then no length would do.
     """
     excess = record.ratio - benchmark
@@ -86,7 +86,8 @@ def expected_maximum(trials: float) -> float:
     """Return what the best of independent draws from a standard normal distribution is worth.
 
     E[max] of N draws, to the second order of extreme value theory (Bailey, Borwein, Lopez de Prado
-    and Zhu 2014, Pseudo-Mathematics and Financial Charlatanism, prop. 1); 0 for one.
+    and Zhu 2014, Pseudo-Mathematics and Financial Charlatanism, Notices of the AMS 61(5)); 0 for
+    one.
 
     Args:
         trials: their number N, 1 or more; the effective number of dependent ones need not be whole.
@@ -101,7 +102,7 @@ def luck_ratio(variance: float, trials: float) -> float:
     """Return the ratio that the best of `trials` without skill is expected to show.
 
     The benchmark SR0 of the deflated Sharpe ratio (Bailey and Lopez de Prado 2014, The Deflated
-    Sharpe Ratio, eq. 6).
+    Sharpe Ratio, Journal of Portfolio Management 40(5)).
 
     Args:
         variance: of the estimated ratios among the trials.
@@ -113,7 +114,7 @@ def luck_ratio(variance: float, trials: float) -> float:
 def deflated(record: Moments, variance: float, trials: float) -> float:
     """Return the deflated Sharpe ratio: that the true ratio exceeds what luck gives the best trial.
 
-    A probability: `psr` against `luck_ratio` (Bailey and Lopez de Prado 2014, eq. 9).
+    A probability: `psr` against `luck_ratio` (Bailey and Lopez de Prado 2014).
     """
     return psr(record, luck_ratio(variance, trials))
 
@@ -121,7 +122,7 @@ def deflated(record: Moments, variance: float, trials: float) -> float:
 def min_backtest_years(trials: float, annual: float = 1.0) -> float:
     """Return the years below which luck alone is expected to show the best trial this ratio.
 
-    The minimum backtest length (Bailey, Borwein, Lopez de Prado and Zhu 2014, theorem 1).
+    The minimum backtest length (Bailey, Borwein, Lopez de Prado and Zhu 2014).
 
     Args:
         trials: their number.

@@ -18,10 +18,10 @@ MODULES = {
 HEAVY = ("nautilus_trader", "pandas", "gymnasium", "torch", "stable_baselines3", "pyarrow")
 LIGHT = (
     "grid.wire", "grid.bus", "grid.broker", "grid.recorder", "grid.session", "grid.supervisor",
-    "grid.status", "grid.feed", "grid.replayer", "grid.transcript", "grid.topology",
+    "grid.status", "grid.feed", "grid.relay", "grid.registrar", "grid.replayer", "grid.transcript", "grid.topology",
     "grid.paper.venue", "grid.control", "grid.node.gate", "grid.node.setup", "envs.pipeline",
     "agents.worker", "agents.grids", "agents.trials.launcher", "agents.trials.table", "launch",
-    "grid.proof.check",
+    "grid.proof.check", "agents.statistics.judge",
 )  # fmt: skip
 ENGINE = ("grid.node.", "envs.data.", "envs.engine", "envs.rerun", "envs.stage", "agents.bench.")
 TORCH = (

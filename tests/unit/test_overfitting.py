@@ -39,7 +39,7 @@ def test_probability_for_one_trial_that_is_better_is_near_zero() -> None:
 
 
 def test_probability_of_trials_that_sum_to_nothing_is_one() -> None:
-    # what was won in one half is lost in the other: Bailey et al. 2017, section 5.1
+    # what was won in one half is lost in the other
     returns = noise(400, 20, 0)
     returns -= returns.mean(axis=0)
     found = cross_validate(returns, blocks=8)
