@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.checkpoint import RESUME
 from agents.config import PPO, RunConfig, algo_name
 from agents.trials import data, journal
 from agents.trials.events import Done
@@ -14,10 +15,12 @@ from agents.trials.local import Local
 from agents.trials.messages import Died, Finished, Order
 from agents.trials.planning import Plan
 from agents.trials.trial import Configuration, Trial, run_config
+from envs.pipeline import ACCOUNT
 from grid.config import dump
 from grid.errors import ArgonautError, ProcessDied, TrialsError
 from grid.home import Home
 
+REPLAY: Final = f"{RESUME}/replay.safetensors"  # as in `agents.algorithms`
 _STEPS: Final = 2_048  # of a calibration, at least
 _TIMEOUT_S: Final = 120.0
 
@@ -28,13 +31,15 @@ class Pace(msgspec.Struct, frozen=True):
     Attributes:
         steps_per_s: of one trial, judging included.
         checkpoint_bytes: of a checkpoint that is not the latest.
-        latest_bytes: more than that, of the latest.
+        latest_bytes: more than that, of the latest, without a replay buffer.
+        replay_bytes: of a number of an observation in the replay buffer; 0 where there is none.
         source: where the figures come from, for people.
     """
 
     steps_per_s: float
     checkpoint_bytes: float
     latest_bytes: float
+    replay_bytes: float
     source: str
 
 
@@ -58,7 +63,8 @@ def cost(plan: Plan, chosen: Sequence[Configuration], paces: dict[str, Pace], sl
         run = config.run
         checkpoints = -(-run.total_steps // run.checkpoint_every_steps)
         seconds += trials * run.total_steps / pace.steps_per_s
-        size += trials * (checkpoints * pace.checkpoint_bytes + pace.latest_bytes)
+        latest = pace.latest_bytes + pace.replay_bytes * _replayed(config, run.total_steps)
+        size += trials * (checkpoints * pace.checkpoint_bytes + latest)
     busy = max(1, min(slots, trials * len(chosen)))
     copies = [d for d in plan.datasets.values() if plan.holdout is not None]
     size += sum(sum(c.nbytes for c in d.columns.values()) for d in copies)
@@ -116,6 +122,13 @@ def calibrate(plan: Plan, chosen: Configuration) -> Pace:
         )
 
 
+def _replayed(config: RunConfig, steps: int) -> int:
+    """Numbers of observations in a replay buffer after so many steps, 0 where there is none."""
+    env, rows = config.env, min(steps, getattr(config.algo, "buffer_size", 0))
+    market = 1 if env.by_reference else env.window * len(env.features)
+    return rows * (market + len(ACCOUNT))
+
+
 def _order(config: RunConfig, plan: Plan, trial: Trial) -> Order:
     return Order(
         trial=trial.id,
@@ -155,12 +168,14 @@ def _of_run(folder: Path, event: Done, algo: str) -> Pace | None:
     if algo_name(config.algo) != algo or o.seconds <= 0:
         return None
     checkpoints = [p for p in (folder / "checkpoints").iterdir() if p.is_dir()]
-    resume = sum(data.size_bytes(p / "resume") for p in checkpoints)
+    resume = sum(data.size_bytes(p / RESUME) for p in checkpoints)
+    replay = sum((p / REPLAY).stat().st_size for p in checkpoints if (p / REPLAY).exists())
     kept = sum(data.size_bytes(p) for p in checkpoints) - resume
-    rest = data.size_bytes(folder) - kept - resume
+    rest = data.size_bytes(folder) - kept - replay
     return Pace(
         o.steps / o.seconds,
         kept / max(1, len(checkpoints)),
-        resume + rest,
+        rest,
+        replay / max(1, _replayed(config, o.steps)),
         f"trial {event.trial} of grid {folder.parents[1].name}",
     )

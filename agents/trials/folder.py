@@ -30,6 +30,7 @@ from grid.errors import ConfigError, TrialsError
 from grid.home import Home
 
 FREE_TO_CHANGE: Final = ("workers.", "budget.")
+_CLAIM_S: Final = 0.5
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -105,14 +106,15 @@ class Folder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as e:
-            os.close(fd)
-            raise TrialsError(
-                f"grid {self.name!r} runs already, as process {self._pid()}: look at it with "
-                "`grid status`, end it with `grid stop`"
-            ) from e
+        deadline = time.monotonic() + _CLAIM_S
+        while not _locked(fd, fcntl.LOCK_EX):  # who looks on holds the lock for an instant, too
+            if time.monotonic() > deadline:
+                os.close(fd)
+                raise TrialsError(
+                    f"grid {self.name!r} runs already, as process {self._pid()}: look at it with "
+                    "`grid status`, end it with `grid stop`"
+                )
+            time.sleep(0.01)
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._lock = fd
@@ -142,12 +144,9 @@ class Folder:
         except FileNotFoundError:
             return 0
         try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return self._pid()
+            return 0 if _locked(fd, fcntl.LOCK_SH) else self._pid()
         finally:
             os.close(fd)
-        return 0
 
     def stop(self, timeout_s: float) -> bool:
         """Ask the launcher to stop and wait; return whether there was one.
@@ -184,6 +183,14 @@ class Folder:
     def _pid(self) -> int:
         text = (self.path / "lock").read_text().strip()
         return int(text) if text.isdecimal() else 0
+
+
+def _locked(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def check_same(name: str, was: TrainingGrid, now: TrainingGrid) -> None:

@@ -26,7 +26,8 @@ TRACKS: Final = "holdout.safetensors"
 def finalize(home: Home, name: str, key: str = "", at_ns: int = 0) -> Finalized:
     """Judge a configuration on the holdout, and write down that it was done.
 
-    That it will be done is written first: who looks, and then loses power, has looked.
+    That it will be done is written first: who looks, and then loses power, has looked, and may go
+    on with the same configuration and no other.
 
     Args:
         home: where the grid and the whole datasets are.
@@ -64,8 +65,10 @@ def finalize(home: Home, name: str, key: str = "", at_ns: int = 0) -> Finalized:
 
 def _chosen(results: GridResults, key: str) -> str:
     name = results.grid.name
-    if results.finalized is not None:
-        f = results.finalized
+    f = results.finalized
+    if f is not None and not f.scores and key in ("", f.configuration):
+        return f.configuration  # it was not carried through
+    if f is not None:
         raise TrialsError(
             f"grid {name!r}: the holdout was opened by {f.by} for configuration {f.configuration} "
             "before, and is worth nothing a second time"

@@ -6,6 +6,7 @@ In a thread of its own, for a thread can have one engine, and the trainer's has 
 import math
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +49,7 @@ def judge(checkpoint: Checkpoint, home: Home, span: Span, beat: Callable[[], Non
         except BaseException as e:
             failed.append(e)
 
+    import_module("envs.trading")  # the engine crashes where a thread is the first to load it
     thread = threading.Thread(target=work, name="judge")
     thread.start()
     thread.join()

@@ -22,6 +22,7 @@ from agents.trials.data import cut_to
 from agents.trials.events import Event
 from agents.trials.folder import Folder
 from agents.trials.holdout import finalize
+from agents.trials.journal import Journal
 from agents.trials.local import Local
 from agents.trials.messages import Died, Finished, Message, Order, Rung, Saved
 from agents.trials.results import GridResults, load
@@ -66,6 +67,13 @@ class Running:
         for event in events:
             self.events.append(event)
             self._news(event, self.pool.pid if self.pool else 0)
+
+
+def command(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "launch.py", "grid", *words],
+        cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
 
 
 def test_grid_in_another_order_on_other_workers_makes_the_same_checkpoints(home: Home) -> None:
@@ -190,11 +198,19 @@ def test_grid_keeps_the_holdout_shut_until_it_is_opened_once(home: Home) -> None
 
     best = results.best()
     assert best is not None
-    opened = finalize(home, grid.name, at_ns=7)
-    assert opened.configuration == best.key
-    assert list(opened.scores) == [f"{best.key}-f1-s0"], "of the newest fold"
+    other = next(c.key for c in results.configurations if c.key != best.key)
+    journal = Journal(Folder(home, grid.name).journal)
+    journal.append(events.Finalized(configuration=best.key, by="one whose power failed"))
+    journal.close()
+    with pytest.raises(TrialsError, match="opened by one whose power failed"):
+        finalize(home, grid.name, other)
+    opened = command("finalize", grid.name, "--home", str(home.root))
+    assert opened.returncode == 0, opened.stderr
+    assert f"configuration {best.key}, once" in opened.stdout
     after = load(home.root / "grids" / grid.name)
-    assert after.finalized == opened
+    assert after.finalized is not None
+    assert list(after.finalized.scores) == [f"{best.key}-f1-s0"], "of the newest fold"
+    assert after.finalized.scores[f"{best.key}-f1-s0"]["steps"] > 100
     assert (after.home.reports / "holdout.json").is_file()
     with pytest.raises(TrialsError, match="worth nothing a second time"):
         finalize(home, grid.name)
@@ -290,13 +306,6 @@ def test_grid_on_a_full_disk_says_so_and_goes_on_when_there_is_room(
     assert schedule.stopped == "complete"
     assert {s.phase for s in schedule.trials.values()} == {"done"}
     assert {s.failures for s in schedule.trials.values()} == {0}, "a full disk is no trial's fault"
-
-
-def command(*words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "launch.py", "grid", *words],
-        cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
 
 
 def test_grid_runs_detached_is_watched_stopped_and_resumed(home: Home, tmp_path: Path) -> None:
