@@ -26,7 +26,7 @@ LIGHT = (
 ENGINE = ("grid.node.", "envs.data.", "envs.engine", "envs.rerun", "envs.stage", "agents.bench.")
 TORCH = (
     "agents.algorithms", "agents.export", "agents.gather", "agents.progress", "agents.training",
-    "agents.untrained", "agents.vec", "agents.bench.vector", "agents.registry.export",
+    "agents.untrained", "agents.vec", "agents.bench.vector", "agents.bench.train", "agents.registry.export",
     "agents.transformer",
 )  # fmt: skip
 
