@@ -31,7 +31,6 @@ from nautilus_trader.risk import RiskEngineConfig
 from numpy.typing import NDArray
 
 from envs.books import book_data
-from envs.settlement import Settlement
 from grid.dataset import Columns, Manifest
 from grid.errors import ConfigError, EngineError
 from grid.instrument import Instrument
@@ -42,6 +41,7 @@ from grid.node.costs import fee_model, fill_model
 from grid.node.courier import ENGINE_NS, Courier
 from grid.node.instruments import to_engine
 from grid.node.links import Link
+from grid.node.settlement import Settlement
 from grid.node.strategy import AgentStrategy, Stopped
 from grid.spec import Spec
 from grid.venue import Floats, Venue, quotes_from_opens, quotes_from_trades
@@ -247,7 +247,11 @@ class SteppedEngine:
         claim(self)
         self._timed = spec.timed or spec.rows == "bar" or by_events
         self._link = (TimedLink if self._timed else StepLink)(spec.every, keep_history)
-        self._engine, self.strategy = build(spec, instrument, venue, self._link, book=book)
+        try:
+            self._engine, self.strategy = build(spec, instrument, venue, self._link, book=book)
+        except BaseException:
+            unclaim(self)
+            raise
         self.ledger = self.strategy.ledger
         self._venue = venue
         self._run: greenlet.greenlet | None = None

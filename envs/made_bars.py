@@ -7,7 +7,7 @@ import numpy as np
 
 from envs.data.bar import interval_ns
 from grid.bars import made_of
-from grid.dataset import Dataset, Kind, Quality, fingerprint
+from grid.dataset import Dataset, Kind, Quality, check_finite, fingerprint
 from grid.errors import ConfigError, DataError
 from grid.spec import Spec
 
@@ -33,6 +33,7 @@ def bars_of(ticks: Dataset, bar: str) -> Dataset:
         raise ConfigError(
             f"{manifest.name}: bars {bar} made of {manifest.kind}: expected {expected}"
         )
+    check_finite(ticks, 0, manifest.rows)
     columns = made_of(ticks.columns, bar, length_ns, manifest.instrument)
     times_ns = columns["ts_event"]
     if not len(times_ns):

@@ -17,7 +17,7 @@ from envs import rewards
 from envs.schemes import Holding, Mask, Scheme
 from envs.stage import MarketFill, Stage, split
 from envs.views import Clock, Rows, View, decision_times
-from grid.dataset import Dataset
+from grid.dataset import Dataset, to_iso
 from grid.errors import ConfigError, DataError
 from grid.latency import bounds_ns
 from grid.node.orders import CancelAll, Command, Market
@@ -265,6 +265,13 @@ class Tape:
             raise ConfigError(f"no view of {missing[0]}, which is traded; its price is not known")
         self.prices = np.stack([by_id[i].prices[by_id[i].rows_at(times)] for i in ids], axis=1)
         self._market_times = [np.asarray(m.columns["ts_event"]) for m in markets]
+        for market, rows_ns in zip(markets, self._market_times, strict=True):
+            if not ((rows_ns >= times[0]) & (rows_ns <= times[-1])).any():
+                m, start, end = market.manifest, *(to_iso(int(times[k])) for k in (0, -1))
+                raise DataError(
+                    f"{m.name}: no row of {m.instrument.id} between {start} and {end}, where "
+                    "decisions are taken"
+                )
 
     def prices_at(self, ts_ns: int) -> list[float]:
         """Return the prices at the newest decision that is not after `ts_ns`."""
@@ -354,10 +361,14 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
             raise DataError(f"1 to {available} steps an episode possible, found {steps}")
         self._steps = steps
         self._stage = Stage(traded, venue, capital, resting=scheme.resting)
-        self._player = Player(
-            self._stage, 0, self._tape, views, scheme,
-            reward=reward, flat=flat, clip=clip, capital=capital,
-        )  # fmt: skip
+        try:
+            self._player = Player(
+                self._stage, 0, self._tape, views, scheme,
+                reward=reward, flat=flat, clip=clip, capital=capital,
+            )  # fmt: skip
+        except BaseException:
+            self._stage.close()
+            raise
         self.action_space = self._player.action_space
         self.observation_space = self._player.observation_space
         self._at = self._last = -1

@@ -82,13 +82,17 @@ class ParallelMarketEnv(ParallelEnv[str, Obs, Any]):  # type: ignore[misc]
         self._venue = venue
         resting = any(role.scheme.resting for role in roles.values())
         self._stage = Stage(markets, venue, capital, traders=len(roles), resting=resting)
-        self._players = {
-            name: Player(
-                self._stage, n, self._tape, views, role.scheme,
-                reward=role.reward, flat=flat, clip=clip, capital=capital,
-            )
-            for n, (name, role) in enumerate(roles.items())
-        }  # fmt: skip
+        try:
+            self._players = {
+                name: Player(
+                    self._stage, n, self._tape, views, role.scheme,
+                    reward=role.reward, flat=flat, clip=clip, capital=capital,
+                )
+                for n, (name, role) in enumerate(roles.items())
+            }  # fmt: skip
+        except BaseException:
+            self._stage.close()
+            raise
         self.possible_agents = list(roles)
         self.agents: list[str] = []
         self.observation_spaces = {n: p.observation_space for n, p in self._players.items()}

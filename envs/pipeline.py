@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from envs.features.kernel import Feature, Kernel, Rows
 from envs.features.registry import expand, parse
+from grid.config import checked
 from grid.dataset import LEVELS, Columns, Dataset, Kind, Manifest
 from grid.errors import ConfigError, DataError
 from grid.spec import Book, Spec, TargetRule
@@ -241,8 +242,13 @@ def fit(
         timer_s=timer_s,
         bars_from=_ticks_of(dataset),
     )
+    checked(draft, "spec")
     pipeline = Pipeline(draft)
     lo, hi = rows
+    if not 0 <= lo < hi <= manifest.rows:
+        raise DataError(
+            f"{manifest.name}: training rows {lo} to {hi} of {manifest.rows} are no range"
+        )
     if hi - lo < pipeline.warmup + 2:
         raise ConfigError(
             f"{manifest.name}: the training range holds {hi - lo} rows, "

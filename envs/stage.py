@@ -29,8 +29,8 @@ from envs.engine import (
     times_of,
     unclaim,
 )
-from envs.settlement import Settlement
-from grid.dataset import Dataset
+from grid.config import checked
+from grid.dataset import Dataset, check_finite
 from grid.errors import ConfigError, EngineError
 from grid.instrument import Instrument
 from grid.latency import Latency
@@ -40,6 +40,7 @@ from grid.node.costs import fill_model
 from grid.node.courier import ENGINE_NS, Courier
 from grid.node.instruments import to_engine
 from grid.node.orders import Command, OrderStrategy
+from grid.node.settlement import Settlement
 from grid.venue import Venue
 
 type Commands = Sequence[Command]
@@ -117,8 +118,9 @@ class Stage:
         self._markets = markets
         self._venue = venue
         self._resting = resting
-        claim(self)
-        self._engine: Any = silent_engine()
+        checked(venue, "venue")
+        for market in [*markets, *self._prints.values()]:
+            check_finite(market, 0, market.manifest.rows)
         self._copies = [
             [_at_venue(i, n if traders > 1 else None) for i in self.instruments]
             for n in range(traders)
@@ -128,8 +130,19 @@ class Stage:
             (_OrderLink if n else _TimedOrderLink)(1, keep_history=False) for n in range(traders)
         ]
         self.traders: list[OrderStrategy] = []
-        currency = self.instruments[0].currency
-        books = [book_type(market.manifest, venue) for market in markets]
+        self._run: greenlet.greenlet | None = None
+        self._used = False
+        claim(self)
+        self._engine: Any = silent_engine()
+        try:
+            self._build(capital)
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self, capital: float) -> None:
+        venue, resting, currency = self._venue, self._resting, self.instruments[0].currency
+        books = [book_type(market.manifest, venue) for market in self._markets]
         for n, (copies, link) in enumerate(zip(self._copies, self.links, strict=True)):
             settlements: dict[str, Settlement] = {}
             for name, book in sorted(_books(copies, books).items()):
@@ -152,8 +165,6 @@ class Stage:
                 _attach(settlement, trader, name)
             self.links[0].settlements += settlements.values()
         self.traders[0].perform = self._perform
-        self._run: greenlet.greenlet | None = None
-        self._used = False
 
     def name_of(self, instrument: Instrument, trader: int) -> str:
         """The id under which a trader trades an instrument."""

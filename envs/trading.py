@@ -20,7 +20,8 @@ from envs.books import book_type, meets_events
 from envs.engine import EnvFill, SteppedEngine, check_latency
 from envs.made_bars import between, cut, seen
 from envs.pipeline import ACCOUNT, ROWS, Pipeline, as_rows, book_of
-from grid.dataset import Dataset, to_iso
+from grid.config import checked
+from grid.dataset import Dataset, check_finite, to_iso
 from grid.errors import ConfigError, DataError
 from grid.latency import bounds_ns
 from grid.spec import Spec
@@ -105,6 +106,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         # row r of the dataset is row r - self._offset of the matrix
         self._offset = first + self.pipeline.lookback - 1
         features = self.pipeline.matrix(columns, first).ravel()
+        check_finite(dataset, first, self._hi)
         # room behind the last window, so that each can be copied with the account's places
         self._flat = np.concatenate([features, np.zeros(len(ACCOUNT), dtype=np.float32)])
         self._account = np.zeros(len(ACCOUNT), dtype=np.float32)
@@ -124,16 +126,6 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             )
         self._levels = spec.target.levels if spec.target.kind == "discrete" else ()
         self._multiplier = manifest.instrument.multiplier
-        self._engine = SteppedEngine(
-            spec,
-            manifest.instrument,
-            venue,
-            keep_history=keep_history,
-            book=book_type(manifest, venue),
-            by_events=meets_events(manifest, venue),
-        )
-        self._ledger = self._engine.ledger
-        self._order_qty = self._engine.strategy.intent.order_qty
         self._ruin = venue.ruin * spec.capital
         self._charges = venue.charges
         self._maintenance = venue.maintenance(manifest.instrument) * self._multiplier
@@ -151,6 +143,17 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             if self._by_index
             else spaces.Box(-spec.clip, spec.clip, (self.pipeline.obs_size,), np.float32)
         )
+        # last, so that whatever is wrong leaves no engine behind
+        self._engine = SteppedEngine(
+            spec,
+            manifest.instrument,
+            venue,
+            keep_history=keep_history,
+            book=book_type(manifest, venue),
+            by_events=meets_events(manifest, venue),
+        )
+        self._ledger = self._engine.ledger
+        self._order_qty = self._engine.strategy.intent.order_qty
 
     @property
     def last_order_id(self) -> str:
@@ -474,6 +477,8 @@ def check_fit(dataset: Dataset, spec: Spec, venue: Venue) -> None:
         made, given = "bars made of ticks", "rows as they were given"
         expected, found = (made, given) if spec.bars_from else (given, made)
         raise ConfigError(f"{manifest.name}: expected {expected}, found {found}")
+    checked(spec, "spec")
+    checked(venue, "venue")
     check_latency((dataset.ticks or dataset).manifest, venue)
 
 

@@ -63,6 +63,15 @@ def convert[T](tree: Any, kind: type[T], where: str) -> T:
         raise ConfigError(f"{where}: {_sentence(str(e), tree, kind)}") from e
 
 
+def checked(made: msgspec.Struct, where: str) -> None:
+    """Refuse a struct that code has made with values that a file could not have.
+
+    Raises:
+        ConfigError: with the key.
+    """
+    convert(msgspec.to_builtins(made), type(made), where)
+
+
 def dump(config: msgspec.Struct) -> dict[str, Any]:
     """Return a config as the plain tree that `convert` reads back."""
     tree: dict[str, Any] = msgspec.to_builtins(config)

@@ -162,6 +162,22 @@ class Dataset(msgspec.Struct, frozen=True):
             )
 
 
+def check_finite(dataset: Dataset, first: int, last: int) -> None:
+    """Refuse rows [first, last) of which any number is none: no order can fill on them.
+
+    Raises:
+        DataError: with the first of them.
+    """
+    for field, column in dataset.columns.items():
+        finite = np.isfinite(column[first:last])
+        if not finite.all():
+            at = int(np.argmin(finite.reshape(len(finite), -1).all(axis=1)))
+            found = np.ravel(column[first + at])
+            wrong = found[~np.isfinite(found)][0]
+            where = f"{dataset.manifest.name}: row {first + at}"
+            raise DataError(f"{where}: expected a finite {field}, found {wrong}")
+
+
 def names(folder: Path) -> list[str]:
     """Return the names of the datasets in `folder`, sorted."""
     return sorted(p.parent.name for p in folder.glob("*/dataset.json"))
