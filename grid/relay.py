@@ -2,7 +2,7 @@
 
 The proxy in C cannot see who has sent what. Here each event is on a topic that its sender's key may
 publish, and comes from a source that it may speak for; each subscription is for topics that the key
-may follow. What that costs: docs/decisions/0011.
+may follow. What that costs: docs/decisions/0016.
 """
 
 import logging

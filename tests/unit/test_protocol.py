@@ -17,7 +17,7 @@ from grid.bus import EVENTS_HWM, REQUESTS_HWM, Addresses
 from grid.errors import ProtocolError
 from grid.freshness import LAG_NS, STALE_NS
 from grid.history import PAGE_BYTES, PER_S
-from grid.switch import MAX_REQUEST_BYTES, SILENT_S
+from grid.switch import MAX_REQUEST_BYTES, REQUESTS_PER_S, SILENT_S
 from grid.values import MAX_ITEMS, MAX_NAME, MAX_TEXT
 
 LAW = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
@@ -331,6 +331,7 @@ def test_law_has_every_field_in_order_with_type_and_default(message: type[msgspe
 def test_law_has_the_limits_and_addresses_of_the_code() -> None:
     for number in (wire.MAX_FRAME_BYTES, MAX_REQUEST_BYTES, EVENTS_HWM, REQUESTS_HWM):
         assert f"{number:,}" in LAW
+    assert f"may ask {REQUESTS_PER_S:,.0f} requests a second" in LAW
     assert f"{PAGE_BYTES:,} bytes of them" in LAW
     assert f"has at most {MAX_TEXT:,} characters,\nevery other one {MAX_NAME}" in LAW
     assert f"at most {MAX_ITEMS:,} items" in LAW
