@@ -30,8 +30,8 @@ class Ledger:
     """
 
     __slots__ = (
-        "avg_px", "cash", "fees", "fills", "funding", "multiplier", "pending_qty", "position_qty", "traded",
-        "working_qty",
+        "avg_px", "cash", "fees", "fills", "funding", "multiplier", "pending_qty", "position_qty",
+        "traded", "working_qty",
     )  # fmt: skip
 
     def __init__(self, capital: float, multiplier: float) -> None:

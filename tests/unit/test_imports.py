@@ -18,7 +18,8 @@ MODULES = {
 HEAVY = ("nautilus_trader", "pandas", "gymnasium", "torch", "stable_baselines3", "pyarrow")
 LIGHT = (
     "grid.wire", "grid.bus", "grid.broker", "grid.recorder", "grid.session", "grid.supervisor",
-    "grid.status", "grid.feed", "grid.relay", "grid.registrar", "grid.replayer", "grid.transcript", "grid.topology",
+    "grid.status", "grid.feed", "grid.relay", "grid.registrar", "grid.replayer", "grid.transcript",
+    "grid.topology",
     "grid.paper.venue", "grid.control", "grid.node.gate", "grid.node.setup", "envs.pipeline",
     "agents.worker", "agents.grids", "agents.trials.launcher", "agents.trials.table", "launch",
     "grid.proof.check", "agents.statistics.judge",
@@ -26,8 +27,8 @@ LIGHT = (
 ENGINE = ("grid.node.", "envs.data.", "envs.engine", "envs.rerun", "envs.stage", "agents.bench.")
 TORCH = (
     "agents.algorithms", "agents.export", "agents.gather", "agents.progress", "agents.training",
-    "agents.untrained", "agents.vec", "agents.bench.vector", "agents.bench.train", "agents.registry.export",
-    "agents.transformer",
+    "agents.untrained", "agents.vec", "agents.bench.vector", "agents.bench.train",
+    "agents.registry.export", "agents.transformer",
 )  # fmt: skip
 
 
