@@ -42,7 +42,9 @@ def spec_file(home: Home) -> Path:
     return home.root / "spec.json"
 
 
-def write_config(file: Path, home: Home, checkpoint: Path, bus: Addresses, bind: Addresses) -> None:
+def write_config(
+    file: Path, home: Home, checkpoint: Path, bus: Addresses, bind: Addresses | None = None
+) -> None:
     """Write the grid's config: paper venue, a market that waits for nobody, three agents."""
     data = Dataset.find(home.datasets, NAME)
     start = to_iso(int(data.columns["ts_event"][FIRST]))
@@ -55,7 +57,7 @@ def write_config(file: Path, home: Home, checkpoint: Path, bus: Addresses, bind:
         )
     )
     file.write_text(
-        f'name = "{NAME}"\n{_section("bus", bus)}{_section("bind", bind)}'
+        f'name = "{NAME}"\n{_section("bus", bus)}{_section("bind", bind) if bind else ""}'
         f'[feed]\ndataset = "{NAME}"\nstart = "{start}"\nspeed = {SPEED}\nlockstep = false\n'
         f'[node]\nstrategy_id = "{STRATEGY}"\ncheckpoint = "{checkpoint}"\nttl_ms = 300\n'
         f'lease_ttl_ms = 1000\nvenue = "paper"\n{agents}'

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from agents.chaos import ground
 from agents.chaos.clock import Clock
 from agents.chaos.frames import EventFrames, Mischief, RequestFrames
 from agents.chaos.links import Links
+from agents.tied import tied
 from grid import wire
 from grid.bus import Subscriber, new_context
 from grid.errors import ProcessDied, ProtocolError
@@ -26,12 +26,6 @@ from grid.sockets import Addresses
 
 START_S: Final = 90.0
 STOP_S: Final = 40.0
-# the supervisor's own children die with it, and it dies with this process
-_TIED: Final = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
 
 
 class Stage:
@@ -103,7 +97,7 @@ class Stage:
         argv = [*command, "up", str(config), "--home", str(self.home.root)]
         with self.output.open("wb") as out:
             self._up = subprocess.Popen(
-                [sys.executable, "-c", _TIED, *argv],
+                tied(argv),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

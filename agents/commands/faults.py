@@ -4,9 +4,9 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 
-from agents.commands.line import COMMAND, SEED, command
+from agents.commands.line import COMMAND, SEED, SET, command
 from grid.cli import Args, flag, number, option, whole
 from grid.errors import InvariantError
 
@@ -63,3 +63,41 @@ def _chaos(args: Args) -> None:
         print(json.dumps({"seed": args.seed, "rounds": msgspec.to_builtins(done)}))
     else:
         print(f"{len(done)} rounds, {faults} faults, seed {args.seed}: nothing broke that must not")
+
+
+@command(
+    "soak",
+    "run a grid for long; exit 1 when memory or descriptors grow",
+    "--minutes 60 configs/grid.toml --set feed.speed=5",
+    option("config", "TOML file of the grid (default: the grid that `chaos` breaks)", nargs="?",
+           type=Path),
+    option("--minutes", "how long, or until the feed ends", type=number, default=10.0),
+    option("--max-kb", "a minute of memory that a process may grow", type=number, default=1_000.0),
+    option("--max-fds", "a minute of descriptors likewise", type=number, default=0.5),
+    SET,
+)  # fmt: skip
+def _soak(args: Args) -> None:
+    import time
+
+    from agents.chaos import ground
+    from agents.soak import watch
+    from agents.soak.trend import Bounds
+    from grid.home import Home
+    from grid.sockets import Addresses
+
+    bounds = Bounds(rss_kb_per_min=args.max_kb, fds_per_min=args.max_fds)
+    out = args.home.reports / time.strftime("soak-%Y%m%d-%H%M%S.jsonl", time.gmtime())
+    print(f"samples go to {out}; rings of 1 MB, unless set, so that they are full soon", flush=True)
+    how = {
+        "minutes": args.minutes,
+        "bounds": bounds,
+        "overrides": ["node.ring_mb=1", "recorder.history_mb=1", *args.set],
+        "out": out,
+    }
+    with TemporaryDirectory(prefix="argonaut-") as folder:
+        home, config = args.home, args.config
+        if config is None:
+            home, config = Home(Path(folder) / "home"), Path(folder) / "grid.toml"
+            bus = Addresses.ipc(Path(folder) / "bus")
+            ground.write_config(config, home, ground.make(home, 0), bus)
+        watch.run(config, home, COMMAND, **how, tell=lambda line: print(line, flush=True))
