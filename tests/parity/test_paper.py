@@ -17,6 +17,7 @@ def thin(n):
 MARKETS = {
     "bars": (markets.bar_columns(400), {}),
     "quotes, every third": (markets.quote_columns(400), {"every": 3}),
+    "trades, on a timer": (markets.trade_columns(600), {"timer_s": 5.0}),
     "thin quotes": (thin(400), {}),
     "more than the margin": (markets.quote_columns(400), {"max_qty": 35_000_000.0}),
 }

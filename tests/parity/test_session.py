@@ -37,7 +37,7 @@ def test_recorded_session_equals_replay_and_env(tmp_path, addresses, procs, mark
     assert grid.up(procs).wait(60) == 0
     (run,) = grid.runs()
     assert run.ended
-    assert len(run.decisions) == len(run.outcomes) > 100
+    assert len(run.decisions) == len(run.outcomes) >= 100
     if not grid.spec.timed:
         assert len(run.decisions) == -(-grid.live_rows // grid.spec.every)
     assert all(o.how == "action" for o in run.outcomes.values())
