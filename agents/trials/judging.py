@@ -24,7 +24,9 @@ FIGURES: Final = (
     "log_return", "sharpe", "sortino", "max_drawdown", "turnover", "trades", "fees", "exposure",
     "in_market", "periods_per_year", "steps",
 )  # fmt: skip
-_ARRAYS: Final = ("ts_ns", "price", "equity", "position_qty", "fees", "traded", "fills")
+_ARRAYS: Final = (
+    "ts_ns", "price", "equity", "position_qty", "fees", "traded", "fills", "targets"
+)  # fmt: skip
 
 
 def judge(checkpoint: Checkpoint, home: Home, span: Span, beat: Callable[[], None]) -> Track:
@@ -90,7 +92,7 @@ def from_bytes(content: bytes, where: Path) -> dict[str, Track]:
     names = {key.partition("/")[0] for key in tensors}
     return {
         name: Track(
-            **{field: tensors[f"{name}/{field}"] for field in _ARRAYS},
+            **{f: tensors[f"{name}/{f}"] for f in _ARRAYS if f"{name}/{f}" in tensors},
             multiplier=float(tensors[f"{name}/more"][0]),
             ruined=bool(tensors[f"{name}/more"][1]),
         )
