@@ -22,6 +22,7 @@ def judge(
     tried: int | None = None,
     baselines: Mapping[str, Floats] | None = None,
     holdout: tuple[Floats, Mapping[str, Floats]] | None = None,
+    chosen: int | None = None,
     seeds: int | None = None,
     level: float = LEVEL,
     draws: int = DRAWS,
@@ -40,7 +41,9 @@ def judge(
         per_year: periods in a year.
         tried: trials begun, at least those with a record; failed and stopped ones count.
         baselines: name to float64 [n].
-        holdout: returns of the best, float64 [m], and baselines on the holdout.
+        holdout: returns of the best or chosen one, float64 [m], and baselines on the holdout.
+        chosen: column of the trial that was chosen without these returns; by default the best by
+            them is judged. It is compared with the best of luck all the same.
         seeds: of each configuration, for a word of caution.
         level: probability of an error that is allowed in each test.
         draws: of each bootstrap.
@@ -59,7 +62,8 @@ def judge(
         raise DataError(f"verdict: expected at least {records} trials, found {tried} tried")
     root = float(np.sqrt(per_year))
     found = luck(returns, draws=draws, seed=seed)
-    best = returns[:, found.best]
+    column = found.best if chosen is None else chosen
+    best = returns[:, column]
     record = ratios.moments(best) or ratios.Moments(len(best), 0.0)
     expected = ratios.luck_ratio(found.variance, tried)
     drawn = resample(best, draws=draws, seed=seed).sharpe[:, 0]
@@ -79,9 +83,9 @@ def judge(
         tried=tried,
         records=records,
         effective=found.effective,
-        chosen=found.best,
+        chosen=column,
         sharpe=interval(record.ratio, drawn).scaled(root),
-        chance=found.chance(tried),
+        chance=found.chance(tried, column),
         luck_sharpe=expected * root,
         psr=ratios.psr(record),
         deflated=ratios.psr(record, expected),
@@ -91,6 +95,7 @@ def judge(
         beside=beside,
         holdout=None if holdout is None else _held(*holdout, root, draws, seed),
         level=level,
+        by_best=chosen is None,
     )
     return graded(draft, seeds)
 

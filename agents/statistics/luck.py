@@ -47,18 +47,21 @@ class Luck:
         chance = float(np.mean(self.errors**2))
         return min(float(np.var(self.ratios, ddof=1)), chance) if len(self.ratios) > 1 else chance
 
-    def chance(self, tried: int) -> float:
+    def chance(self, tried: int, column: int | None = None) -> float:
         """Return the probability that the best of `tried` trials without skill is as good.
+
+        As the best of these, or as the one in `column`.
 
         White 2000, A Reality Check for Data Snooping, with ratios over their errors for statistic.
         The bootstrap distribution of the highest one under the null is that of `effective`
         independent normal draws in its upper twentieth, which so reaches as far as is asked for.
         Trials without a record count as much as those with one.
         """
-        error = float(self.errors[self.best])
+        column = self.best if column is None else column
+        error = float(self.errors[column])
         if error == 0.0:
             return 1.0
-        z = float(self.ratios[self.best]) / error
+        z = float(self.ratios[column]) / error
         draws = self.effective * max(1.0, tried / len(self.ratios))
         # 1 - cdf(z) ** draws, without losing a small one to rounding
         beyond = _NORMAL.cdf(-z)

@@ -57,10 +57,50 @@ def cross_validate(returns: Floats, blocks: int = BLOCKS) -> Overfitting | None:
     Returns:
         None of a single trial, or of fewer than 16 periods.
     """
+    blocks = _blocks(returns, blocks)
+    if not blocks:
+        return None
+    ins, outs, ranks = _chosen(returns, blocks)
+    trials = returns.shape[1]
+    # the logit of rank / (trials + 1) is 0 or less where that is 1/2 or less
+    lower = ranks / (trials + 1.0) <= 0.5
+    spread = float(((ins - ins.mean()) ** 2).sum())
+    slope = float(((ins - ins.mean()) * (outs - outs.mean())).sum()) / spread if spread else 0.0
+    return Overfitting(
+        probability=float(lower.mean()),
+        loss=float((outs < 0.0).mean()),
+        slope=slope,
+        in_sample=float(ins.mean()),
+        out_of_sample=float(outs.mean()),
+        trials=trials,
+        blocks=blocks,
+        splits=len(ins),
+    )
+
+
+def logits(returns: Floats, blocks: int = BLOCKS) -> Floats:
+    """Return the logit of the best one's rank out of sample for each split: float64 [splits].
+
+    Of `cross_validate`'s splits, none where that returns None; those of 0 or less are its
+    probability of overfitting.
+    """
+    blocks = _blocks(returns, blocks)
+    if not blocks:
+        return np.empty(0)
+    _, _, ranks = _chosen(returns, blocks)
+    share = ranks / (returns.shape[1] + 1.0)
+    return np.asarray(np.log(share / (1.0 - share)))
+
+
+def _blocks(returns: Floats, blocks: int) -> int:
     n, trials = returns.shape
     blocks = min(blocks, n // _LEAST_PERIODS) // 2 * 2
-    if trials < 2 or blocks < 4:
-        return None
+    return 0 if trials < 2 or blocks < 4 else blocks
+
+
+def _chosen(returns: Floats, blocks: int) -> tuple[Floats, Floats, Floats]:
+    """Return of the best of each split its ratio in sample, out of sample, and its rank there."""
+    n, trials = returns.shape
     halves = _halves(blocks)
     edges = np.linspace(0, n, blocks + 1).astype(np.int64)
     sizes = np.diff(edges).astype(np.float64)
@@ -77,20 +117,7 @@ def cross_validate(returns: Floats, blocks: int = BLOCKS) -> Overfitting | None:
     ins, outs = ratios[rows, best], judged[rows, best]
     below, as_good = judged < outs[:, None], judged == outs[:, None]
     ranks = below.sum(axis=1) + (as_good.sum(axis=1) + 1) / 2  # the middle of those that tie
-    # the logit of rank / (trials + 1) is 0 or less where that is 1/2 or less
-    lower = ranks / (trials + 1.0) <= 0.5
-    spread = float(((ins - ins.mean()) ** 2).sum())
-    slope = float(((ins - ins.mean()) * (outs - outs.mean())).sum()) / spread if spread else 0.0
-    return Overfitting(
-        probability=float(lower.mean()),
-        loss=float((outs < 0.0).mean()),
-        slope=slope,
-        in_sample=float(ins.mean()),
-        out_of_sample=float(outs.mean()),
-        trials=trials,
-        blocks=blocks,
-        splits=len(halves),
-    )
+    return ins, outs, ranks
 
 
 @cache

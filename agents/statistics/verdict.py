@@ -61,8 +61,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         tried: trials that were begun, with those that failed or were stopped.
         records: trials with a record of returns.
         effective: independent trials that would be as lucky as those with a record.
-        chosen: column of the best of them.
-        sharpe: annualized, of the best.
+        chosen: column of the best of them, or of the one that was chosen without these returns.
+        sharpe: annualized, of that one.
         chance: probability that the best of `tried` without skill looks as good.
         luck_sharpe: annualized ratio that the best of `tried` without skill is expected to show.
         psr: probability that the true ratio exceeds 0, had there been no other trial.
@@ -73,6 +73,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         beside: each baseline.
         holdout: None before it was touched.
         level: probability of an error that is allowed in each test.
+        by_best: whether the best by these returns is judged, and not one that was chosen before.
     """
 
     grade: Grade
@@ -93,6 +94,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     beside: dict[str, Beside]
     holdout: Holdout | None
     level: float
+    by_best: bool = True
 
 
 def graded(v: Verdict, seeds: int | None = None) -> Verdict:
@@ -104,8 +106,8 @@ def graded(v: Verdict, seeds: int | None = None) -> Verdict:
     if v.sharpe.value <= 0.0 or better:
         grade: Grade = NOTHING
         below = f", no better than {listed(better)}" if v.sharpe.value > 0.0 else ""
-        best = "best " if v.tried > 1 else ""
-        line = f"{trials}the {best}Sharpe ratio is {annual(v.sharpe.value)}{below}: nothing found"
+        which = "" if v.tried == 1 else "best " if v.by_best else "chosen one's "
+        line = f"{trials}the {which}Sharpe ratio is {annual(v.sharpe.value)}{below}: nothing found"
     elif v.chance > v.level or v.deflated < 1.0 - v.level or unsure:
         grade, line = LUCK, f"{trials}{luckily}"
         if v.chance <= v.level:

@@ -4,6 +4,7 @@ table = returns(load(folder))
 judge(table.returns, table.per_year, tried=results.count)
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -25,6 +26,8 @@ class Table:
         returns: float64 [n, configurations], simple returns of a period after costs.
         fold: int64 [n], index of the fold that a period is of.
         per_year: periods in a year, as counted within the folds.
+        moments: of each fold, int64 [its periods + 1]: the beginning of its first period, then
+            the ends.
     """
 
     keys: tuple[str, ...]
@@ -32,6 +35,11 @@ class Table:
     returns: Floats
     fold: NDArray[np.int64]
     per_year: float
+    moments: tuple[Ints, ...]
+
+    def of(self, tracks: Sequence[Track]) -> Floats:
+        """Return another's returns in these periods, float64 [n]: a track for each fold."""
+        return np.concatenate([between(t, ts) for t, ts in zip(tracks, self.moments, strict=True)])
 
 
 def returns(results: GridResults, span: str = "test") -> Table:
@@ -60,12 +68,12 @@ def returns(results: GridResults, span: str = "test") -> Table:
         tracks = {t.trial.id: t.tracks()[span] for t in own}
         ts = _common(list(tracks.values()))
         rates.append(periods_per_year(ts))
-        moments.append(ts[1:])
+        moments.append(ts)
         columns.append(np.column_stack([_mean(key, own, tracks, ts) for key in keys]))
-    fold_of = np.repeat(np.arange(len(moments)), [len(ts) for ts in moments])
-    return Table(
-        keys, np.concatenate(moments), np.concatenate(columns), fold_of, float(np.mean(rates))
-    )
+    fold_of = np.repeat(np.arange(len(moments)), [len(ts) - 1 for ts in moments])
+    ends = np.concatenate([ts[1:] for ts in moments])
+    per_year = float(np.mean(rates))
+    return Table(keys, ends, np.concatenate(columns), fold_of, per_year, tuple(moments))
 
 
 def _common(tracks: list[Track]) -> Ints:
@@ -77,11 +85,12 @@ def _common(tracks: list[Track]) -> Ints:
 
 
 def _mean(key: str, own: list[TrialResult], tracks: dict[str, Track], ts: Ints) -> Floats:
-    of_seeds = [_returns(tracks[t.trial.id], ts) for t in own if t.trial.configuration == key]
+    of_seeds = [between(tracks[t.trial.id], ts) for t in own if t.trial.configuration == key]
     return np.asarray(np.mean(of_seeds, axis=0))
 
 
-def _returns(track: Track, ts: Ints) -> Floats:
+def between(track: Track, ts: Ints) -> Floats:
+    """Return a track's simple returns between moments: float64 [moments - 1]."""
     at = np.searchsorted(track.ts_ns, ts, side="right") - 1
     equity = track.equity[np.maximum(at, 0)]
     return np.asarray(equity[1:] / equity[:-1] - 1.0)
