@@ -73,9 +73,19 @@ def checked(made: msgspec.Struct, where: str) -> None:
 
 
 def dump(config: msgspec.Struct) -> dict[str, Any]:
-    """Return a config as the plain tree that `convert` reads back."""
-    tree: dict[str, Any] = msgspec.to_builtins(config)
+    """Return a config as the plain tree that `convert` reads back; TOML can hold all of it."""
+    tree: dict[str, Any] = _without_none(msgspec.to_builtins(config))
     return tree
+
+
+def _without_none(tree: Any) -> Any:
+    match tree:
+        case dict():
+            return {key: _without_none(value) for key, value in tree.items() if value is not None}
+        case list() | tuple():
+            return [_without_none(value) for value in tree]
+        case _:
+            return tree
 
 
 def digest(tree: dict[str, Any]) -> str:
