@@ -99,6 +99,7 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
         recorded=config.recorder.enabled,
         paper=config.node.account if config.node.venue == "paper" else "",
         checkpoint=checkpoint.digest,
+        no_manual_orders=config.node.no_manual_orders,
     )
 
 

@@ -43,6 +43,14 @@ def compare(run: Transcript, home: Home) -> list[Check]:
     """
     recording = _whole(run)
     run = run.before_hole()
+    if run.by_hand is not None:  # nothing that follows is repeated, and nothing is said of it
+        taken, run = len(run.decisions), run.before_manual_orders()
+        said = f"{len(run.decisions)} of {taken} decisions compared, the rest is after it"
+        recording = msgspec.structs.replace(
+            recording,
+            what=f"{recording.what}, to the first manual order",
+            detail=f"{recording.detail}; {said}",
+        )
     if not run.decisions:
         return [recording]
     live = rerun.recorded(run)

@@ -222,6 +222,8 @@ class _Scripted(LocalLink):
         self._flattened = {
             at: event.client_order_id for at, event in run.flattened if event.client_order_id
         }
+        restored = run.restored.orders if run.restored else ()
+        self._limits = {order.client_order_id for order in restored if order.limit_px}
         self._inherited: dict[int, list[wire.Fill]] = {}
         for at, fill in run.inherited:
             self._inherited.setdefault(at, []).append(fill)
@@ -242,7 +244,9 @@ class _Scripted(LocalLink):
         """Begin with what the run began with; look at each order on its way out."""
         super().start(strategy)
         if (restored := self._run.restored) is not None:
-            strategy.ledger.restore(restored.holdings, [o.signed_qty for o in restored.orders])
+            strategy.ledger.restore(
+                restored.holdings, [o.signed_qty for o in restored.orders if not o.limit_px]
+            )
         self.held = [(strategy.ledger.cash, strategy.ledger.position_qty)]
         submit = strategy.dispatch
 
@@ -290,6 +294,8 @@ class _Scripted(LocalLink):
         ledger = self._strategy.ledger
         for fill in self._inherited.get(self._seen, ()):
             signed = fill.qty if fill.side == "BUY" else -fill.qty
+            if fill.client_order_id in self._limits:  # did not count as pending until now
+                ledger.order(signed)
             ledger.fill(signed, fill.px, fill.commission)
             self.held.append((ledger.cash, ledger.position_qty))
         if order_id := self._flattened.get(self._seen):

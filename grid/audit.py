@@ -16,9 +16,9 @@ from grid.dataset import to_iso
 
 log = logging.getLogger(__name__)
 
-type Kind = Literal["halt", "resume", "flatten", "refusal"]
+type Kind = Literal["halt", "resume", "flatten", "order", "cancel", "refusal"]
 
-_RARE: Final = ("halt", "resume", "flatten")
+_RARE: Final = ("halt", "resume", "flatten", "order", "cancel")
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -30,6 +30,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         history: whether it may fetch past events, of the topics that it may subscribe to.
         trade: whether it may connect to the feed and to the paper venue.
         events_per_s: how many events it may publish; 0 for as many as it likes.
+        orders: strategies that it may send manual orders to.
     """
 
     publish: tuple[str, ...] = ()
@@ -41,11 +42,13 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     history: bool = False
     trade: bool = False
     events_per_s: float = 0.0
+    orders: tuple[str, ...] = ()
 
     @property
     def is_everything(self) -> bool:
         """Whether nothing is forbidden: the key of the grid's own processes."""
-        return self == EVERYTHING
+        # a key of the grid from before there were manual orders may give them, too
+        return msgspec.structs.replace(self, orders=ALL) == EVERYTHING
 
     def may_enter(self, endpoint: str) -> bool:
         """Say whether the key has any business at an endpoint."""
@@ -55,7 +58,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             case "events_out":
                 return bool(self.subscribe)
             case "requests":
-                return bool(self.act or self.control or self.history)
+                return bool(self.act or self.control or self.orders or self.history)
             case "strategies":
                 return bool(self.serve)
             case "feed" | "venue":
@@ -73,6 +76,7 @@ EVERYTHING: Final = Grant(
     control=ALL,
     history=True,
     trade=True,
+    orders=ALL,
 )
 NOTHING: Final = Grant()
 
@@ -110,6 +114,7 @@ ROLES: Final = {
     "node": "publishes and answers for strategies; may use feed and paper venue",
     "observer": "follows and fetches everything, publishes its own heartbeat",
     "operator": "halts, resumes and flattens; follows everything",
+    "trader": "as an operator, and sends manual orders",
 }
 
 
@@ -129,7 +134,7 @@ def of_role(
     """
     if role not in ROLES:
         raise AccessError(f"role: expected one of {', '.join(ROLES)}, found {role!r}")
-    if role in ("agent", "node", "operator") and not strategies:
+    if role not in ("grid", "observer") and not strategies:
         raise AccessError(f"key {name!r}: role {role} is for at least one --strategy")
     own = f"sys.{name}"
     match role:
@@ -157,5 +162,9 @@ def of_role(
             return Grant(publish=(own,), subscribe=ALL, history=True, events_per_s=EVENTS_PER_S)
         case _:
             return Grant(
-                publish=(own,), subscribe=ALL, control=strategies, events_per_s=EVENTS_PER_S
+                publish=(own,),
+                subscribe=ALL,
+                control=strategies,
+                events_per_s=EVENTS_PER_S,
+                orders=strategies if role == "trader" else (),
             )

@@ -180,7 +180,13 @@ class Replayer:
                     self._responder.reply(corr, self.gate.renew(request, time.monotonic_ns()))
                 case wire.Fetch() | wire.Tail():
                     self._responder.reply(corr, self._past.answer(request, time.monotonic()))
-                case wire.Halt() | wire.Resume() | wire.Flatten():
+                case (
+                    wire.Halt()
+                    | wire.Resume()
+                    | wire.Flatten()
+                    | wire.ManualOrder()
+                    | wire.CancelManual()
+                ):
                     refused = wire.Refused("a replay trades nothing", retry=False)
                     self._responder.reply(corr, refused)
 

@@ -205,6 +205,9 @@ def _forbidden(request: wire.Request, who: Holder) -> str:
         case wire.Halt() | wire.Resume() | wire.Flatten():
             if not covers(grant.control, request.strategy_id):
                 return f"it may not control strategy {request.strategy_id!r}"
+        case wire.ManualOrder() | wire.CancelManual():
+            if not covers(grant.orders, request.strategy_id):
+                return f"it may not order for strategy {request.strategy_id!r}"
         case wire.Fetch() | wire.Tail():
             if not grant.history:
                 return "it may not fetch past events"
@@ -216,7 +219,9 @@ def _forbidden(request: wire.Request, who: Holder) -> str:
 def _signed(request: wire.Request, who: Holder) -> wire.Request:
     """Return a request under the name that was proved, whatever it says of itself."""
     match request:
-        case wire.Halt() | wire.Resume() | wire.Flatten():
+        case (
+            wire.Halt() | wire.Resume() | wire.Flatten() | wire.ManualOrder() | wire.CancelManual()
+        ):
             return msgspec.structs.replace(request, by=who.name)
         case wire.Fetch() | wire.Tail():
             return msgspec.structs.replace(request, client=who.name)

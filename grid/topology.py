@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from grid.bridges.config import AlertsConfig, KafkaConfig, LakehouseConfig
 from grid.bus import Addresses
 from grid.dataset import to_ns
 from grid.errors import DataError
@@ -96,6 +97,8 @@ class NodeConfig(_Section, frozen=True):
         venue: `sandbox` is the engine's own and forgets all when the node ends; `paper` is a
             process that keeps orders, position and balance on disk.
         account: at the paper venue; another name begins anew with the checkpoint's capital.
+        manual_orders: whether people may order, too: `paper` at the sandbox and the paper venue,
+            `live` at any, `refused` nowhere.
     """
 
     strategy_id: Name
@@ -108,6 +111,19 @@ class NodeConfig(_Section, frozen=True):
     ring_mb: Positive = 32.0
     venue: Literal["sandbox", "paper"] = "sandbox"
     account: Name = "main"
+    manual_orders: Literal["refused", "paper", "live"] = "paper"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its orders cost real money."""
+        return self.venue not in ("sandbox", "paper")
+
+    @property
+    def no_manual_orders(self) -> str:
+        """Why it takes no orders of people; empty if it does."""
+        if self.manual_orders == "refused" or (self.is_live and self.manual_orders != "live"):
+            return f"node.manual_orders {self.manual_orders}: no order of a person is taken here"
+        return ""
 
 
 class AgentConfig(_Section, frozen=True):
@@ -141,6 +157,9 @@ class GridConfig(_Section, frozen=True):
         agents: what decides; exactly one is the champion.
         limits: on what may be traded and lost.
         security: whether the bus is encrypted, and with which key processes come to it.
+        lakehouse: events as tables.
+        kafka: events as records of Kafka.
+        alerts: messages to people.
     """
 
     name: Name
@@ -152,6 +171,15 @@ class GridConfig(_Section, frozen=True):
     recorder: RecorderConfig = msgspec.field(default_factory=RecorderConfig)
     limits: Limits = msgspec.field(default_factory=Limits)
     security: Security = msgspec.field(default_factory=Security)
+    lakehouse: LakehouseConfig | None = None
+    kafka: KafkaConfig | None = None
+    alerts: AlertsConfig | None = None
+
+    @property
+    def bridges(self) -> list[str]:
+        """Names of the bridges that are switched on."""
+        sections = {"lakehouse": self.lakehouse, "kafka": self.kafka, "alerts": self.alerts}
+        return [name for name, section in sections.items() if section and section.enabled]
 
     def __post_init__(self) -> None:
         ids = [a.id for a in self.agents]
@@ -220,5 +248,9 @@ def processes(
     for agent in (a for a in config.agents if not a.remote):
         name = f"agent-{agent.id}"
         command = argv("agent", name, "--id", agent.id)
+        specs.append(ProcessSpec(name=name, argv=command, essential=False, ready_timeout_s=90))
+    for bridge in config.bridges:
+        name = f"bridge-{bridge}"
+        command = argv("bridge", name, bridge)
         specs.append(ProcessSpec(name=name, argv=command, essential=False, ready_timeout_s=90))
     return specs

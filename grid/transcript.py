@@ -42,7 +42,9 @@ class Transcript:
         live: market events of the run, history apart.
         flattened: each closing of the position by a person or a breach, with `live` at that time.
         inherited: each fill of an order that was open when the run began, with `live` likewise.
-        intervened: how many of `events` came before the first halt or closing; None without one.
+        intervened: how many of `events` came before the first halt, closing or manual order; None
+            without one.
+        by_hand: how many of `events` came before the first manual order; None without one.
         restored: what the run began with, where the venue had kept something of earlier ones.
         ended: whether the feed had come to its end.
         missing: events of this node that the recording lacks.
@@ -63,6 +65,7 @@ class Transcript:
     flattened: list[tuple[int, wire.Flattened]] = field(default_factory=list)
     inherited: list[tuple[int, wire.Fill]] = field(default_factory=list)
     intervened: int | None = None
+    by_hand: int | None = None
     restored: wire.Restored | None = None
     ended: bool = False
     missing: int = 0
@@ -123,8 +126,12 @@ class Transcript:
         return self._cut(self.whole) if self.missing else self
 
     def before_intervention(self) -> "Transcript":
-        """Return the run up to the first halt or closing; itself if there was none."""
+        """Return the run up to the first intervention of a person or a limit; itself if none."""
         return self if self.intervened is None else self._cut(self.intervened)
+
+    def before_manual_orders(self) -> "Transcript":
+        """Return the run up to the first order of a person; itself if there was none."""
+        return self if self.by_hand is None else self._cut(self.by_hand)
 
     def _cut(self, events: int) -> "Transcript":
         cut = Transcript(self.info)
@@ -164,6 +171,11 @@ class Transcript:
                     self.intervened = len(self.events) - 1
                 if isinstance(event, wire.Flattened):
                     self.flattened.append((self.live, event))
+            case wire.Manual():
+                if event.done and event.act == "order":
+                    at = len(self.events) - 1
+                    self.by_hand = at if self.by_hand is None else self.by_hand
+                    self.intervened = at if self.intervened is None else self.intervened
             case wire.Restored():
                 self.restored = event
             case wire.EndOfData():

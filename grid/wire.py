@@ -231,6 +231,22 @@ class Flattened(Message, frozen=True, tag="flattened"):
     client_order_id: Name = ""  # of the order that closes it; empty where nothing was held
 
 
+class Manual(Message, frozen=True, tag="manual"):
+    """Topic `exec.<strategy_id>`: a person's order, or cancel of one; what was refused, too."""
+
+    strategy_id: Name
+    epoch: Whole
+    act: Literal["order", "cancel"]
+    by: Name
+    client_order_id: Name
+    done: bool  # false where the strategy refused, for the reason given
+    reason: Text  # of the refusal, or else the person's
+    side: Name  # BUY or SELL; empty for a cancel
+    qty: Number
+    limit_px: Number  # 0: at the market
+    ts_event_ns: Whole  # of the last market event
+
+
 class Holdings(Message, frozen=True, tag="holdings"):
     """What an account at a venue holds, in account currency and units."""
 
@@ -250,6 +266,7 @@ class VenueOrder(Message, frozen=True, tag="venue_order"):
     signed_qty: Number
     due_ns: Whole  # fills on the first tick at or after it
     reason: Text = ""
+    limit_px: Number = 0.0  # and not at a worse price; 0: at the market
 
 
 class Restored(Message, frozen=True, tag="restored"):
@@ -297,6 +314,7 @@ type Event = (
     | Halted
     | Resumed
     | Flattened
+    | Manual
     | Restored
     | EndOfData
     | Heartbeat
@@ -479,6 +497,35 @@ class ControlReply(Message, frozen=True, tag="control"):
     client_order_id: Name = ""  # of the order that closes the position
 
 
+class ManualOrder(Message, frozen=True, tag="manual_order"):
+    """Person to strategy: an order. `client_order_id` is its key, and begins with `manual-`."""
+
+    strategy_id: Name
+    client_order_id: Name
+    by: Name
+    side: Literal["BUY", "SELL"]
+    qty: Number
+    limit_px: Number = 0.0  # 0: at the market
+    reason: Text = ""
+
+
+class CancelManual(Message, frozen=True, tag="cancel_manual"):
+    """Person to strategy: take back what is open of a manual order."""
+
+    strategy_id: Name
+    client_order_id: Name
+    by: Name
+    reason: Text = ""
+
+
+class ManualReply(Message, frozen=True, tag="manual_reply"):
+    """Strategy to person: what became of a manual order, or of a cancel."""
+
+    client_order_id: Name
+    status: Literal["accepted", "duplicate", "refused"]
+    reason: Text = ""
+
+
 class Register(Message, frozen=True, tag="register"):
     """Strategy or history to broker, every second: requests for `strategy_id` come to me."""
 
@@ -536,7 +583,7 @@ class OpenAccount(Message, frozen=True, tag="open_account"):
 
 
 class PlaceOrder(Message, frozen=True, tag="place"):
-    """Node to venue: an order at the market, for the first tick at or after `due_ns`."""
+    """Node to venue: an order for the first tick at or after `due_ns` that it can fill on."""
 
     account_id: Name
     node_epoch: Whole
@@ -544,6 +591,7 @@ class PlaceOrder(Message, frozen=True, tag="place"):
     client_order_id: Name
     signed_qty: Number
     due_ns: Whole
+    limit_px: Number = 0.0  # 0: at the market
 
 
 class CancelOrder(Message, frozen=True, tag="cancel"):
@@ -599,10 +647,11 @@ class VenueReply(Message, frozen=True, tag="venue_reply"):
 
 
 type Control = Halt | Resume | Flatten
+type ByHand = ManualOrder | CancelManual
 type HistoryRequest = Fetch | Tail
 type HistoryReply = Frames | Evicted | Refused
-type Request = Hello | Action | Renew | Control | HistoryRequest
-type Reply = Welcome | Answer | Renewed | ControlReply | HistoryReply
+type Request = Hello | Action | Renew | Control | ByHand | HistoryRequest
+type Reply = Welcome | Answer | Renewed | ControlReply | ManualReply | HistoryReply
 type FeedRequest = Subscribe | Credit
 type FeedReply = FeedItem | FeedEnd
 type VenueRequest = OpenAccount | PlaceOrder | CancelOrder | QueryOrder | Tick

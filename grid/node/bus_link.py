@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, Literal
 
 import msgspec
@@ -23,6 +23,7 @@ from grid.node.convert import SIDES, wire_bar, wire_quote
 from grid.node.gate import Gate
 from grid.node.guard import Guard
 from grid.node.ledger import Ledger
+from grid.node.manual import ManualOrders
 from grid.node.routes import Route, Shown
 from grid.node.strategy import AgentStrategy
 from grid.spec import Spec
@@ -44,6 +45,7 @@ class BusLink:
         instrument: what it trades.
         gate: judges the actions.
         guard: holds them to the limits, and obeys people.
+        manual: takes orders of people.
         route: takes the orders to the venue.
         publisher: for events.
         responder: for requests.
@@ -64,6 +66,7 @@ class BusLink:
         instrument: Instrument,
         gate: Gate,
         guard: Guard,
+        manual: ManualOrders,
         route: Route,
         publisher: Publisher,
         responder: Responder,
@@ -80,6 +83,7 @@ class BusLink:
         self._precisions = (instrument.price_precision, instrument.size_precision)
         self.gate = gate
         self.guard = guard
+        self.manual = manual
         self._route = route
         self._publisher = publisher
         self.past = History(publisher.ring)
@@ -104,8 +108,9 @@ class BusLink:
         self._decision_ns = 0
         self._asked_ns = 0  # when what is ordered now was asked for
         self._unshown: Shown | None = None
-        self._mark_px = 0.0
+        self.mark_px = 0.0
         self._target = 0.0
+        self._ended = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.rows = 0
@@ -127,6 +132,7 @@ class BusLink:
         self._route.start(strategy, self._submit)
         self._restore()
         self.guard.start(self)
+        self.manual.start(self, self._route.kept.orders if self._route.kept else ())
         self.serve()
 
     def stop(self) -> None:
@@ -195,7 +201,7 @@ class BusLink:
             log.warning("order %s %s: %s", client_order_id, status, _reason(event))
         order = self._strategy.cache.order(event.client_order_id)
         self._order_update(client_order_id, status, event.ts_event, _reason(event), order)
-        self._check_idle()
+        self.check_idle()
 
     def filled(self, signed_qty: float, px: float, commission: float, event: Any) -> None:
         """Publish a fill."""
@@ -220,12 +226,17 @@ class BusLink:
         )
         if self._strategy.cache.is_order_closed(event.client_order_id):
             self._route.closed(order_id)
-        self._check_idle()
+        self.check_idle()
 
     @property
     def ledger(self) -> Ledger:
         """The strategy's own account."""
         return self._strategy.ledger
+
+    @property
+    def resting(self) -> Collection[float]:
+        """Signed quantities of the orders with a limit that are open."""
+        return self._strategy.resting.values()
 
     @property
     def restored(self) -> bool:
@@ -239,6 +250,26 @@ class BusLink:
         ordered = self._strategy.move_to(0.0, client_order_id)
         self._asked_ns = decision_ns
         return ordered
+
+    @property
+    def closed(self) -> str:
+        """Why nothing can be ordered now; empty if it can."""
+        if self._ended:
+            return "the feed has ended"
+        return "" if self.mark_px else "there is no price yet"
+
+    def place(self, client_order_id: str, signed_qty: float, limit_px: float) -> None:
+        """Order a quantity, at a price or better; at 0, at the market."""
+        decision_ns, self._asked_ns = self._asked_ns, self.market_ns
+        self._strategy.place(client_order_id, signed_qty, limit_px)
+        self._asked_ns = decision_ns
+
+    def take_back(self, client_order_id: str) -> bool:
+        """Cancel what is open of an order; say whether anything is."""
+        is_open, dropped = self._route.cancel(client_order_id)
+        if dropped is not None:
+            self._drop(dropped, "taken back")
+        return is_open
 
     def failed(self, error: BaseException) -> None:
         """Hand the error to the process around the node."""
@@ -255,20 +286,23 @@ class BusLink:
         Returns:
             False while the venue has not confirmed all that; then call it again when idle.
         """
+        self._ended = True
         for order in self._route.withdraw():
-            order_id = str(order.client_order_id)
-            self._strategy.forget(order)
-            self._order_update(order_id, "canceled", self.market_ns, "the feed has ended", order)
+            self._drop(order, "the feed has ended")
         if not self._route.settled:
             return False
         self.publish(wire.EndOfData(self.gate.strategy_id, self.gate.epoch, self.gate.decision_seq))
         return True
 
+    def _drop(self, order: Any, reason: str) -> None:
+        self._strategy.forget(order)
+        self._order_update(str(order.client_order_id), "canceled", self.market_ns, reason, order)
+
     def equity(self) -> float:
         """Equity at the last mark; before the first, at the price that was paid."""
         if self._loop is None:  # not started
             return self._spec.capital
-        return self.ledger.equity(self._mark_px or self.ledger.avg_px)
+        return self.ledger.equity(self.mark_px or self.ledger.avg_px)
 
     def _restore(self) -> None:
         """Go on with what the venue has kept of earlier runs, before any agent is welcomed."""
@@ -276,7 +310,10 @@ class BusLink:
         if kept is None:
             return
         ledger = self.ledger
-        ledger.restore(kept.holdings, [order.signed_qty for order in kept.orders])
+        ledger.restore(kept.holdings, [o.signed_qty for o in kept.orders if not o.limit_px])
+        self._strategy.resting = {
+            o.client_order_id: o.signed_qty for o in kept.orders if o.limit_px
+        }
         sought = (ledger.position_qty + ledger.pending_qty) / self._spec.target.max_qty
         self._target = min(1.0, max(-1.0, sought))
         self.publish(
@@ -297,7 +334,7 @@ class BusLink:
             match request:
                 case wire.Hello():
                     self._responder.reply(corr, self._welcome(request))
-                    self._check_idle()
+                    self.check_idle()
                 case wire.Action():
                     self._act(corr, request)
                 case wire.Renew():
@@ -306,6 +343,10 @@ class BusLink:
                     self._responder.reply(corr, self.past.answer(request, time.monotonic()))
                 case wire.Halt() | wire.Resume() | wire.Flatten():
                     self._responder.reply(corr, self.guard.control(request))
+                case wire.ManualOrder():
+                    self._responder.reply(corr, self.manual.order(request))
+                case wire.CancelManual():
+                    self._responder.reply(corr, self.manual.cancel(request))
 
     def _welcome(self, hello: wire.Hello) -> wire.Welcome | wire.Refused:
         lease = self.gate.hello(hello, time.monotonic_ns())
@@ -382,7 +423,7 @@ class BusLink:
     def _carry_out(self, action: wire.Action, answer: wire.Answer) -> wire.Answer:
         strategy, ledger = self._strategy, self.ledger
         qty = strategy.intent.order_qty(action.target, ledger.position_qty, ledger.pending_qty)
-        if refusal := self.guard.refusal(action.agent_id, qty, self._mark_px):
+        if refusal := self.guard.refusal(action.agent_id, qty, self.mark_px):
             return self.gate.overrule(action, answer, refusal)
         order_id = f"{action.agent_id}-{action.lease}-{action.action_seq}"
         if qty and strategy.move_to(action.target, order_id):
@@ -397,7 +438,7 @@ class BusLink:
             self._deadline(self.gate.decision_seq, "overtaken by the next row")
         self._decision_ns = self._asked_ns = at_ns
         seq = self.gate.open(time.monotonic_ns() + self._ttl_ns)
-        ledger, mark = self.ledger, self._mark_px
+        ledger, mark = self.ledger, self.mark_px
         account = wire.Account(
             position_qty=ledger.position_qty,
             pending_qty=ledger.pending_qty,
@@ -457,7 +498,7 @@ class BusLink:
                 kept=kept,
             )
         )
-        self._check_idle()
+        self.check_idle()
 
     def _dispatch(self, order: Any) -> None:
         self._decision_of[str(order.client_order_id)] = self.gate.decision_seq
@@ -504,15 +545,15 @@ class BusLink:
         self.market_ns = event.ts_event_ns
         self._publisher.publish(wire.topic_of(event), event)
         if isinstance(event, wire.Bar):
-            self._mark_px = event.close
+            self.mark_px = event.close
         elif self._spec.rows == "bar":
             pass  # bars are marked at their close, whatever they are made of
         elif isinstance(event, wire.Trade):
-            self._mark_px = event.price
+            self.mark_px = event.price
         elif isinstance(event, wire.Depth):
-            self._mark_px = (event.bid_pxs[0] + event.ask_pxs[0]) / 2.0
+            self.mark_px = (event.bid_pxs[0] + event.ask_pxs[0]) / 2.0
         else:
-            self._mark_px = (event.bid_px + event.ask_px) / 2.0
+            self.mark_px = (event.bid_px + event.ask_px) / 2.0
 
     def _show(self, event: Shown | None) -> None:
         """Let the venue fill on an event; if the route waits, when the decision on it has ended."""
@@ -528,9 +569,10 @@ class BusLink:
 
     def _processed(self) -> None:
         self.processed += 1
-        self._check_idle()
+        self.check_idle()
 
-    def _check_idle(self) -> None:
+    def check_idle(self) -> None:
+        """Let the market go on, if nothing is under way."""
         if self.idle:
             self._on_idle()
 

@@ -65,6 +65,7 @@ class PaperWiring:
         due_ns: client order id -> when it may fill; from before an order is submitted until it is
             sent.
         on_sent: called when an order has been sent.
+        on_heard: called when the venue has replied to all that was sent.
         on_failed: called with the error when the account cannot be opened.
         opened: the venue's first reply: holdings and open orders.
         client: the client, once the engine has built it.
@@ -80,6 +81,7 @@ class PaperWiring:
     on_failed: Callable[[BaseException], None]
     due_ns: dict[str, int] = field(default_factory=dict)
     on_sent: Callable[[], None] = lambda: None
+    on_heard: Callable[[], None] = lambda: None
     opened: wire.VenueReply | None = None
     client: "PaperClient | None" = None
 
@@ -108,6 +110,11 @@ class PaperClient(ExecutionClient):
         self._line: Line | None = None
         self._fd = -1
         self.repeated = 0
+
+    @property
+    def waiting(self) -> int:
+        """Messages to the venue that have no reply yet."""
+        return self._line.waiting if self._line is not None else 0
 
     def show(self, ts_event_ns: int, quote: wire.Quote) -> None:
         """Show the venue the market as it is at `ts_event_ns`; it fills what is due."""
@@ -182,8 +189,8 @@ class PaperClient(ExecutionClient):
         self.generate_order_submitted(order)
         if self._line is None or self._line.waiting >= _MOST_WAITING:
             self._reject(order, "the paper venue does not answer")
-        elif order.order_type != OrderType.MARKET:
-            self._reject(order, "the paper venue takes orders at the market only")
+        elif order.order_type not in (OrderType.MARKET, OrderType.LIMIT):
+            self._reject(order, "the paper venue takes market and limit orders only")
         else:
             order_id = str(order.client_order_id)
             self._send(
@@ -191,6 +198,7 @@ class PaperClient(ExecutionClient):
                 client_order_id=order_id,
                 signed_qty=self._signed(order),
                 due_ns=self._wiring.due_ns.pop(order_id, 0),
+                limit_px=self._limit_px(order),
             )
             self._wiring.on_sent()
 
@@ -204,6 +212,11 @@ class PaperClient(ExecutionClient):
     def _signed(self, order: Any) -> float:
         qty = round(float(order.quantity), self._wiring.instrument.size_precision)
         return qty if order.side == OrderSide.BUY else -qty
+
+    def _limit_px(self, order: Any) -> float:
+        if order.order_type != OrderType.LIMIT:
+            return 0.0
+        return round(float(order.price), self._wiring.instrument.price_precision)
 
     def _reject(self, order: Any, reason: str) -> None:
         self.generate_order_rejected(order, reason, self.clock.timestamp_ns(), False)
@@ -226,6 +239,8 @@ class PaperClient(ExecutionClient):
                 self._failed(reply.refused)
             else:
                 self._take(asked, reply)
+                if not self.waiting:
+                    self._wiring.on_heard()
 
     def _take(self, asked: wire.VenueRequest, reply: wire.VenueReply) -> None:
         now_ns = self.clock.timestamp_ns()
@@ -295,7 +310,7 @@ class PaperClient(ExecutionClient):
                 self._instrument_id,
                 _venue_id(order.client_order_id),
                 OrderSide.BUY if order.signed_qty > 0 else OrderSide.SELL,
-                OrderType.MARKET,
+                OrderType.LIMIT if order.limit_px else OrderType.MARKET,
                 TimeInForce.GTC,
                 OrderStatus.ACCEPTED,
                 Quantity(abs(order.signed_qty), digits),
@@ -304,6 +319,11 @@ class PaperClient(ExecutionClient):
                 now_ns,
                 now_ns,
                 client_order_id=ClientOrderId(order.client_order_id),
+                price=(
+                    Price(order.limit_px, self._wiring.instrument.price_precision)
+                    if order.limit_px
+                    else None
+                ),
             )
             for order in orders
         ]

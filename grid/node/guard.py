@@ -7,6 +7,7 @@ event loop.
 import logging
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -36,6 +37,10 @@ class Desk(Protocol):
     @property
     def restored(self) -> bool:
         """Whether the account goes on from an earlier node."""
+
+    @property
+    def resting(self) -> Collection[float]:
+        """Signed quantities of the open orders with a limit; pending does not have them."""
 
     def publish(self, event: wire.Event) -> None:
         """Publish an event on the strategy's exec topic."""
@@ -113,7 +118,8 @@ class Guard:
         ledger = self._desk.ledger
         side = 1.0 if order_qty > 0 else -1.0
         working = (ledger.working_qty * side + ledger.pending_qty) / 2.0  # of this side alone
-        held = ledger.position_qty + working
+        resting = sum(qty for qty in self._desk.resting if qty * side > 0.0)
+        held = ledger.position_qty + working + resting
         said = self._meter.refusal(order_qty, held, mark_px, self._desk.market_ns)
         if said:
             self.counts["limited"] += 1

@@ -55,6 +55,7 @@ from grid.node.departure import ASK_S, PATIENCE_S, Departure
 from grid.node.exec_client import PaperWiring, paper_factory
 from grid.node.gate import Gate
 from grid.node.guard import Guard
+from grid.node.manual import ManualOrders
 from grid.node.routes import PaperRoute, Route, SandboxRoute
 from grid.node.setup import NodeSetup
 from grid.node.strategy import AgentStrategy
@@ -125,6 +126,9 @@ class _Node:
             Audit(setup.audit, setup.strategy_id, epoch),
             setup.marks if setup.paper else None,
         )
+        self._manual = ManualOrders(
+            setup.strategy_id, epoch, setup.instrument, self._guard, setup.no_manual_orders
+        )
         self._paper = self._paper_wiring() if setup.paper else None
         latency = Latency(setup.venue, setup.venue.fill_seed)
         route: Route = (
@@ -137,6 +141,7 @@ class _Node:
             setup.instrument,
             self._gate,
             self._guard,
+            self._manual,
             route,
             self._publisher,
             self._responder,
@@ -147,6 +152,8 @@ class _Node:
             on_idle=self._let_come,
             on_failed=self._fail,
         )
+        if self._paper is not None:
+            self._paper.on_heard = self._link.check_idle
         self._link.announce()
         self._wiring = Wiring(
             context=self._context,
@@ -363,6 +370,7 @@ class _Node:
             "equity": link.equity(),
             "fees": ledger.fees,
             **{k: float(v) for k, v in self._guard.counts.items()},
+            **{k: float(v) for k, v in self._manual.counts.items()},
             "audit_lost": float(self._guard.audit.lost),
             "venue_repeated": float(paper.client.repeated if paper and paper.client else 0),
             "resubscribed": float(client.resubscribed if client else 0),

@@ -56,6 +56,9 @@ class Route(Protocol):
     def closed(self, client_order_id: str) -> None:
         """The order is filled, or over."""
 
+    def cancel(self, client_order_id: str) -> tuple[bool, Any]:
+        """Take an order back: whether it is open, and it itself if no venue knows of it yet."""
+
     def withdraw(self) -> list[Any]:
         """Take all orders back; return those that no venue knows of yet."""
 
@@ -74,20 +77,23 @@ class SandboxRoute:
         self.waits = waits
         self._latency = latency
         self._held: deque[tuple[int, Any]] = deque()
-        self._at_venue: set[str] = set()
+        self._at_venue: set[str] = set()  # and something is due from there
+        self._limits: set[str] = set()
+        self._resting: set[str] = set()
 
     @property
     def open_orders(self) -> int:
         """Orders held back or at the venue."""
-        return len(self._held) + len(self._at_venue)
+        return len(self._held) + len(self._at_venue) + len(self._resting)
 
     @property
     def settled(self) -> bool:
-        """Whether no order is at the venue."""
+        """Whether no order is at the venue that does not rest there."""
         return not self._at_venue
 
     def start(self, strategy: AgentStrategy, submit: Submit) -> None:
         """Use `submit` to hand an order to the engine."""
+        self._strategy = strategy
         self._submit = submit
 
     def send(self, order: Any, asked_ns: int) -> Literal["held", "submitted"]:
@@ -100,17 +106,42 @@ class SandboxRoute:
         while self._held and self._held[0][0] <= event.ts_event_ns:
             order = self._held.popleft()[1]
             self._at_venue.add(str(order.client_order_id))
+            if _is_limit(order):
+                self._limits.add(str(order.client_order_id))
             self._submit(order)
 
     def accepted(self, client_order_id: str) -> None:
-        """It fills at once."""
+        """It fills at once, unless there is a limit to its price."""
+        if client_order_id in self._limits and client_order_id in self._at_venue:
+            self._at_venue.discard(client_order_id)
+            self._resting.add(client_order_id)
 
     def closed(self, client_order_id: str) -> None:
         """Wait for it no more."""
-        self._at_venue.discard(client_order_id)
+        for orders in (self._at_venue, self._limits, self._resting):
+            orders.discard(client_order_id)
+
+    def cancel(self, client_order_id: str) -> tuple[bool, Any]:
+        """Drop it if it is held back, or ask the venue to."""
+        for entry in self._held:
+            if str(entry[1].client_order_id) == client_order_id:
+                self._held.remove(entry)
+                return True, entry[1]
+        if client_order_id not in self._resting | self._at_venue:
+            return False, None
+        self._cancel(client_order_id)
+        return True, None
+
+    def _cancel(self, client_order_id: str) -> None:
+        self._resting.discard(client_order_id)
+        self._at_venue.add(client_order_id)
+        self._limits.discard(client_order_id)
+        self._strategy.cancel_order(ClientOrderId(client_order_id))
 
     def withdraw(self) -> list[Any]:
-        """Drop what is held back."""
+        """Drop what is held back, cancel what rests."""
+        for order_id in list(self._resting):
+            self._cancel(order_id)
         dropped = [order for _, order in self._held]
         self._held.clear()
         return dropped
@@ -135,6 +166,8 @@ class PaperRoute:
         self._early: list[tuple[Any, int]] = []  # before the first price the engine denies all
         self._quote: wire.Quote | None = None
         self._due_ns: dict[str, int] = {}  # at the venue, and not shown the event that fills it
+        self._limits: set[str] = set()
+        self._resting: set[str] = set()  # at the venue, shown events, and without its price so far
         self._awaited: set[str] = set()  # a reply about it is due
         self._unshown: deque[tuple[int, wire.Quote]] = deque()  # until the orders before are sent
 
@@ -147,12 +180,14 @@ class PaperRoute:
     @property
     def open_orders(self) -> int:
         """Orders on the way or at the venue."""
-        return len(self._early) + len(self._awaited | self._due_ns.keys())
+        return len(self._early) + len(self._awaited | self._due_ns.keys() | self._resting)
 
     @property
     def settled(self) -> bool:
         """Whether the venue has taken every order, and told of every fill that is due."""
-        return not self._awaited
+        client = self._wiring.client
+        unsure = self._resting and (self._unshown or (client is not None and client.waiting))
+        return not self._awaited and not unsure
 
     def start(self, strategy: AgentStrategy, submit: Submit) -> None:
         """Use `submit` to hand an order to the engine; go on with what the venue has kept."""
@@ -161,6 +196,7 @@ class PaperRoute:
         self._wiring.on_sent = self._catch_up
         if self.kept is not None:
             self._due_ns = {order.client_order_id: order.due_ns for order in self.kept.orders}
+            self._limits = {o.client_order_id for o in self.kept.orders if o.limit_px}
 
     def send(self, order: Any, asked_ns: int) -> Literal["held", "submitted"]:
         """Send the order on, once there is a price."""
@@ -180,33 +216,49 @@ class PaperRoute:
         for order, due_ns in self._early:
             self._send(order, due_ns)
         self._early.clear()
-        if not self._due_ns or self._wiring.client is None:
+        if not (self._due_ns or self._resting) or self._wiring.client is None:
             return
         now_ns = event.ts_event_ns
         self._unshown.append((now_ns, self._quote))
         self._catch_up()
         for order_id in [o for o, due_ns in self._due_ns.items() if due_ns <= now_ns]:
             del self._due_ns[order_id]
-            self._awaited.add(order_id)
+            (self._resting if order_id in self._limits else self._awaited).add(order_id)
 
     def accepted(self, client_order_id: str) -> None:
         """It rests until it is due."""
-        if client_order_id in self._due_ns:
+        if client_order_id in self._due_ns or client_order_id in self._resting:
             self._awaited.discard(client_order_id)
 
     def closed(self, client_order_id: str) -> None:
         """Wait for it no more."""
-        self._awaited.discard(client_order_id)
+        for orders in (self._awaited, self._limits, self._resting):
+            orders.discard(client_order_id)
         self._due_ns.pop(client_order_id, None)
         if self._wiring.due_ns.pop(client_order_id, None) is not None:
             self._catch_up()  # the engine denied it, and nothing will be sent
 
+    def cancel(self, client_order_id: str) -> tuple[bool, Any]:
+        """Drop it if it was not sent, or ask the venue to."""
+        for entry in self._early:
+            if str(entry[0].client_order_id) == client_order_id:
+                self._early.remove(entry)
+                return True, entry[0]
+        if client_order_id not in self._awaited | self._due_ns.keys() | self._resting:
+            return False, None
+        self._cancel(client_order_id)
+        return True, None
+
+    def _cancel(self, client_order_id: str) -> None:
+        self._awaited.add(client_order_id)
+        self._resting.discard(client_order_id)
+        self._due_ns.pop(client_order_id, None)
+        self._strategy.cancel_order(ClientOrderId(client_order_id))
+
     def withdraw(self) -> list[Any]:
         """Cancel what rests at the venue; drop what was not sent."""
-        for order_id in self._due_ns:
-            self._awaited.add(order_id)
-            self._strategy.cancel_order(ClientOrderId(order_id))
-        self._due_ns.clear()
+        for order_id in (*self._due_ns, *self._resting):
+            self._cancel(order_id)
         dropped = [order for order, _ in self._early]
         self._early.clear()
         return dropped
@@ -223,6 +275,12 @@ class PaperRoute:
 
     def _send(self, order: Any, due_ns: int) -> None:
         order_id = str(order.client_order_id)
+        if _is_limit(order):
+            self._limits.add(order_id)
         self._due_ns[order_id] = self._wiring.due_ns[order_id] = due_ns
         self._awaited.add(order_id)
         self._submit(order)
+
+
+def _is_limit(order: Any) -> bool:
+    return getattr(order, "price", None) is not None  # the engine's market orders have none

@@ -41,6 +41,7 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
         ring_bytes: of its own events that it keeps for those who missed some.
         recorded: whether a recorder has to have all events before the process may end.
         paper: account at the paper venue; empty to trade at the engine's sandbox.
+        no_manual_orders: why it takes no orders of people; empty if it does.
         checkpoint: where spec and venue came from, for the record.
     """
 
@@ -70,3 +71,4 @@ class NodeSetup(msgspec.Struct, frozen=True, kw_only=True):
     recorded: bool = False
     paper: str = ""
     checkpoint: str = ""
+    no_manual_orders: str = ""

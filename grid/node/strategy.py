@@ -16,6 +16,7 @@ from nautilus_trader.model import (
     OrderBookDeltas,
     OrderBookDepth,
     OrderSide,
+    Price,
     Quantity,
     QuoteTick,
     StrategyId,
@@ -53,6 +54,8 @@ class AgentStrategy(Strategy):
         ledger: cash and position from fills.
         dispatch: sends an order off; a link may put its own in place, to hold orders back.
         last_order_id: client order id of the newest order; empty before the first.
+        resting: client order id -> signed quantity that is open of an order with a limit. It may
+            never fill, so that it counts as pending for the limits alone, and for no target.
     """
 
     def __new__(
@@ -91,6 +94,7 @@ class AgentStrategy(Strategy):
         self.ledger = Ledger(spec.capital, instrument.multiplier)
         self.dispatch: Callable[[Any], None] = self.submit_order
         self.last_order_id = ""
+        self.resting: dict[str, float] = {}
         self._row: Callable[[Any], float | None] = link.row
         # what a book cannot fill at once would stay open for ever
         self._time_in_force = TimeInForce.IOC if spec.rows == "depth" else TimeInForce.GTC
@@ -196,12 +200,39 @@ class AgentStrategy(Strategy):
             client_order_id=ClientOrderId(client_order_id) if client_order_id else None,
         )
         ledger.order(qty)
+        self._send(order)
+        return True
+
+    def place(self, client_order_id: str, signed_qty: float, limit_px: float) -> None:
+        """Order a quantity, at a price or better; at 0, at the market."""
+        side = OrderSide.BUY if signed_qty > 0 else OrderSide.SELL
+        quantity = Quantity(abs(signed_qty), self._precisions[1])
+        name = ClientOrderId(client_order_id)
+        if limit_px:
+            px = Price(limit_px, self._precisions[0])
+            order: Any = self.order_factory.limit(
+                self._instrument_id, side, quantity, px, client_order_id=name
+            )
+            self.resting[client_order_id] = signed_qty
+        else:
+            order = self.order_factory.market(
+                self._instrument_id,
+                side,
+                quantity,
+                time_in_force=self._time_in_force,
+                client_order_id=name,
+            )
+            self.ledger.order(signed_qty)
+        self._send(order)
+
+    def _send(self, order: Any) -> None:
         self.last_order_id = str(order.client_order_id)
         self.dispatch(order)
-        return True
 
     def forget(self, order: Any) -> None:
         """Count what is left of an order as pending no more."""
+        if self.resting.pop(str(order.client_order_id), None) is not None:
+            return
         left = round(float(order.leaves_qty), self._precisions[1])
         self.ledger.release(left if order.side == OrderSide.BUY else -left)
 
@@ -212,10 +243,19 @@ class AgentStrategy(Strategy):
             signed = qty if event.order_side == OrderSide.BUY else -qty
             px = round(float(event.last_px), self._precisions[0])
             commission = float(event.commission.as_double()) if event.commission else 0.0
+            self._rest_no_more(str(event.client_order_id), signed)
             self.ledger.fill(signed, px, commission)
             self.link.filled(signed, px, commission, event)
         except BaseException as e:
             self.fail(e)
+
+    def _rest_no_more(self, client_order_id: str, signed_qty: float) -> None:
+        left = self.resting.pop(client_order_id, None)
+        if left is None:
+            return
+        self.ledger.order(signed_qty)  # a fill is of what was pending
+        if left := round(left - signed_qty, 12):
+            self.resting[client_order_id] = left
 
     def on_order_accepted(self, event: Any) -> None:
         """Tell the link."""

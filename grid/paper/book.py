@@ -2,7 +2,7 @@
 
 The rule is the env's, so that a paper session and its replay agree to the cent: an order fills
 whole on the first tick at or after it is due, at the touch; what exceeds the size there, one tick
-worse.
+worse. One with a limit waits for a touch at that price or better, and never pays a worse one.
 """
 
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -49,7 +49,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Order(msgspec.Struct, kw_only=True):
-    """An order at the market; `placed` is the message that brought it."""
+    """An order; `placed` is the message that brought it, `limit_px` is 0 for one at the market."""
 
     client_order_id: str
     signed_qty: float
@@ -57,13 +57,25 @@ class Order(msgspec.Struct, kw_only=True):
     placed: Place
     status: Literal["open", "filled", "canceled", "rejected"] = "open"
     reason: str = ""
+    limit_px: float = 0.0
 
     @property
     def report(self) -> wire.VenueOrder:
         """The order, as the venue tells of it."""
         return wire.VenueOrder(
-            self.client_order_id, self.status, self.signed_qty, self.due_ns, self.reason
+            self.client_order_id,
+            self.status,
+            self.signed_qty,
+            self.due_ns,
+            self.reason,
+            self.limit_px,
         )
+
+    def meets(self, tick: wire.Tick) -> bool:
+        """Say whether it fills on a tick, its time having come."""
+        if not self.limit_px:
+            return True
+        return tick.ask_px <= self.limit_px if self.signed_qty > 0 else tick.bid_px >= self.limit_px
 
 
 class Account:
@@ -115,7 +127,8 @@ class Account:
     def tick(self, tick: wire.Tick) -> tuple[list[Order], list[wire.VenueFill]]:
         """Fill what is due and came before the tick; return the filled orders and their fills."""
         now = (tick.node_epoch, tick.seq)
-        filled = [o for o in self.open.values() if o.due_ns <= tick.ts_event_ns and o.placed < now]
+        due = (o for o in self.open.values() if o.due_ns <= tick.ts_event_ns and o.placed < now)
+        filled = [order for order in due if order.meets(tick)]
         fills = [fill for order in filled for fill in self._fill(order, tick)]
         return filled, fills
 
@@ -126,6 +139,8 @@ class Account:
         )
         qty = abs(order.signed_qty)
         worse_px = round(px + side * self.terms.tick, self.terms.price_digits)
+        if order.limit_px:
+            worse_px = (min if buys else max)(worse_px, order.limit_px)
         parts = [(min(qty, size), px), (round(qty - min(qty, size), 12), worse_px)]
         del self.open[order.client_order_id]
         order.status = "filled"

@@ -104,6 +104,7 @@ class Counterparty:
             signed_qty=asked.signed_qty,
             due_ns=asked.due_ns,
             placed=at,
+            limit_px=asked.limit_px,
         )
         if known is not None:
             self.counts["twins"] += 1

@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS accounts (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS orders (
     account_id TEXT, client_order_id TEXT, signed_qty REAL, due_ns INTEGER,
-    epoch INTEGER, seq INTEGER, status TEXT, reason TEXT,
+    epoch INTEGER, seq INTEGER, status TEXT, reason TEXT, limit_px REAL DEFAULT 0.0,
     PRIMARY KEY (account_id, client_order_id)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fills (
@@ -32,9 +32,9 @@ CREATE TABLE IF NOT EXISTS fills (
 CREATE INDEX IF NOT EXISTS open_orders ON orders (account_id) WHERE status = 'open';
 CREATE INDEX IF NOT EXISTS fills_by_tick ON fills (account_id, epoch, seq);
 CREATE INDEX IF NOT EXISTS fills_by_order ON fills (account_id, client_order_id);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 """
-_ORDER: Final = "client_order_id, signed_qty, due_ns, epoch, seq, status, reason"
+_ORDER: Final = "client_order_id, signed_qty, due_ns, epoch, seq, status, reason, limit_px"
 _FILL: Final = "trade_id, client_order_id, signed_qty, px, commission, ts_event_ns"
 
 
@@ -55,8 +55,10 @@ class Journal:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version not in (0, 1):
-                raise DataError(f"{file}: a journal of version 1 expected, found {version}")
+            if version not in (0, 1, 2):
+                raise DataError(f"{file}: a journal of version 2 expected, found {version}")
+            if version == 1:
+                self._db.execute("ALTER TABLE orders ADD COLUMN limit_px REAL DEFAULT 0.0")
             self._db.executescript(_SCHEMA)
         except sqlite3.DatabaseError as e:
             self._db.close()
@@ -140,10 +142,20 @@ class Journal:
                 (name, terms, account.epoch, *held),
             )
             self._db.executemany(
-                "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+                f"INSERT INTO orders (account_id, {_ORDER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE"
                 " SET status = excluded.status, reason = excluded.reason",
                 [
-                    (name, o.client_order_id, o.signed_qty, o.due_ns, *o.placed, o.status, o.reason)
+                    (
+                        name,
+                        o.client_order_id,
+                        o.signed_qty,
+                        o.due_ns,
+                        *o.placed,
+                        o.status,
+                        o.reason,
+                        o.limit_px,
+                    )
                     for o in orders
                 ],
             )
@@ -157,8 +169,8 @@ class Journal:
         self._db.close()
 
 
-def _order(row: tuple[str, float, int, int, int, str, str]) -> Order:
-    name, signed_qty, due_ns, epoch, seq, status, reason = row
+def _order(row: tuple[str, float, int, int, int, str, str, float]) -> Order:
+    name, signed_qty, due_ns, epoch, seq, status, reason, limit_px = row
     return Order(
         client_order_id=name,
         signed_qty=signed_qty,
@@ -166,4 +178,5 @@ def _order(row: tuple[str, float, int, int, int, str, str]) -> Order:
         placed=(epoch, seq),
         status=status,  # type: ignore[arg-type]  # written by `Journal.write` alone
         reason=reason,
+        limit_px=limit_px,
     )

@@ -39,6 +39,9 @@ def _orders(evidence: Evidence) -> dict[str, _Order]:
                         order.submitted.append(seen)
                     order.taken |= status == "accepted"
                     order.over |= status in _OVER
+                    # a manual order that is asked for again in another life: the venue refuses it
+                    if status == "rejected" and name.startswith("manual-"):
+                        del order.submitted[1:]
                 case wire.Fill(client_order_id=name) as fill if name in found:
                     found[name].filled_qty += fill.qty
                 case _:
@@ -56,6 +59,8 @@ def _asked_for(run: Run) -> set[str]:
             case wire.Outcome(how="fallback", decision_seq=seq):
                 names.add(f"fallback-{run.epoch}-{seq}")
             case wire.Flattened(client_order_id=name) if name:
+                names.add(name)
+            case wire.Manual(act="order", done=True, client_order_id=name):
                 names.add(name)
             case wire.Restored(orders=orders):
                 names.update(order.client_order_id for order in orders)
@@ -173,7 +178,7 @@ def nothing_unasked(evidence: Evidence) -> Finding:
 
 def _by_lease(name: str, granted: dict[str, set[int]]) -> bool:
     """Whether an order's name speaks of a lease that was granted, or of a fallback."""
-    if name.startswith(("fallback-", "flatten-")):
+    if name.startswith(("fallback-", "flatten-", "manual-")):
         return True
     agent, _, rest = name.rpartition("-")
     agent, _, lease = agent.rpartition("-")

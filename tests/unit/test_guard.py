@@ -19,6 +19,7 @@ class Desk:
         self.events = []
         self.closed = []
         self.restored = False
+        self.resting = []
 
     def publish(self, event):
         self.events.append(event)

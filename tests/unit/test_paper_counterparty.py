@@ -143,7 +143,7 @@ def test_file_that_is_no_journal_is_one_sentence(file):
     db = sqlite3.connect(file)
     db.execute("PRAGMA user_version = 7")
     db.close()
-    with pytest.raises(DataError, match="version 1 expected, found 7"):
+    with pytest.raises(DataError, match="version 2 expected, found 7"):
         Journal(file)
 
 
