@@ -66,6 +66,7 @@ log = logging.getLogger(__name__)
 _PULSE_S: Final = 0.5
 _ANNOUNCE_BEATS: Final = 10
 _WINDOW: Final = 256  # events under way when the feed does not wait for decisions
+_KEPT_MINS: Final = 1  # what is closed stays in the engine's cache for so long
 _LOOK_S: Final = 0.02  # between two looks at what came, while the node waits to end
 
 
@@ -234,10 +235,19 @@ class _Node:
                 ExecutionClientConfig(),
                 RoutingConfig(default=True),
             )
-            # the client repeats what has no reply; the engine need not ask again
-            builder = builder.with_exec_engine_config(
-                LiveExecutionEngineConfig(inflight_check_interval_ms=0)
+        # the paper client repeats what has no reply, and the sandbox replies at once: the engine
+        # need not ask again; what is closed it would keep for ever
+        builder = builder.with_exec_engine_config(
+            LiveExecutionEngineConfig(
+                inflight_check_interval_ms=0 if self._paper else None,
+                purge_closed_orders_interval_mins=1,
+                purge_closed_orders_buffer_mins=_KEPT_MINS,
+                purge_closed_positions_interval_mins=1,
+                purge_closed_positions_buffer_mins=_KEPT_MINS,
+                purge_account_events_interval_mins=1,
+                purge_account_events_lookback_mins=_KEPT_MINS,
             )
+        )
         node = builder.build()
         node.add_strategy(self._strategy)
         return node

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import sqlite3
 
 import pytest
@@ -10,9 +11,11 @@ from agents.chaos import rounds
 from agents.chaos.clock import library
 from agents.chaos.faults import FAULTS
 from agents.commands.line import COMMAND
+from grid import wire
 from grid.errors import InvariantError
 from grid.proof.check import RULES
-from tests.support.grids import LAUNCH
+from grid.session import Session
+from tests.support.grids import LAUNCH, ROOT
 
 SEED = 7
 GROUPS = {
@@ -68,4 +71,20 @@ def test_order_that_nobody_asked_for_ends_a_round_with_its_seed(tmp_path, monkey
     assert str(e.value).startswith("seed 5, round 1: the venue has order ghost of epoch 1,")
     assert "its remains are in" in str(e.value)
     assert any("BROKEN no order is unasked for" in line for line in told)
-    assert (tmp_path / "round-1" / "sessions").is_dir()
+    (session,) = (tmp_path / "round-1" / "sessions").iterdir()
+    check_operations_page(session)
+
+
+def check_operations_page(folder):
+    """Every counter and state that the processes of that grid showed is explained."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    explained = set(re.findall(r"`([a-z_A-Z ]+)`", page.partition("## 6. Every counter")[2]))
+    states = set(re.findall(r"`([a-z ]+)[^`]*`", page.partition("## 3.")[2].partition("## 4.")[0]))
+    beats = [
+        event
+        for topic, envelope, _ in Session.open(folder)
+        if topic.startswith("sys.") and isinstance(event := wire.event(envelope), wire.Heartbeat)
+    ]
+    assert len({beat.name for beat in beats}) == 8
+    assert {name for beat in beats for name in beat.counters} - explained == set()
+    assert {beat.state for beat in beats} - states == set()
