@@ -7,9 +7,9 @@ import numpy as np
 from agents.checkpoint import DataRef
 from agents.config import RunConfig, Span
 from envs import rewards
+from envs.fitting import timed_rows
 from envs.made_bars import bars_of
 from envs.pipeline import Pipeline, as_rows, fit
-from envs.trading import timed_rows
 from envs.trading_recipe import EnvRecipe
 from grid.dataset import Dataset, to_iso, to_ns
 from grid.errors import ConfigError, DataError

@@ -10,7 +10,8 @@ from nautilus_trader.model import BarType, InstrumentId, QuoteTick
 
 from envs.data.check import GAP_INTERVALS, TICK_GAP_NS, gaps
 from envs.engine import build, feed_engine, free
-from envs.trading import TradingEnv, timed_rows
+from envs.fitting import timed_rows
+from envs.trading import TradingEnv
 from grid import wire
 from grid.dataset import Dataset, Manifest, Quality, fingerprint
 from grid.errors import EngineError, SessionError
@@ -155,7 +156,7 @@ def as_env(run: Transcript) -> tuple[list[EnvStep], list[Filled]]:
     """Play the recorded targets in a `TradingEnv` over the recorded rows.
 
     Returns the observation at every decision that the env can make one for, and all fills before
-    the last row, at which the env stands still; their order ids are the env's own and left out.
+    the row at which the env stands still; their order ids are the env's own and left out.
     """
     dataset = dataset_of(run)
     history = sum(row.history for row in run.rows)
@@ -173,14 +174,17 @@ def still_ns(run: Transcript) -> int:
     times_ns = np.array([row.ts_event_ns for row in run.rows])
     if run.spec.timer_ns:
         _, times_ns = timed_rows(times_ns, 0, run.spec.timer_ns)
+    else:
+        times_ns = times_ns[sum(row.history for row in run.rows) :: run.spec.every]
     return int(times_ns[-1]) if len(times_ns) else 0
 
 
 def _play(env: TradingEnv, run: Transcript, history: int) -> tuple[list[EnvStep], list[Filled]]:
     every = run.spec.every
     short = max(0, env.pipeline.warmup - 1 - history)
-    seq = 1 + -(-short // every)  # the first decision whose window is whole
-    row = history + (seq - 1) * every
+    skipped = -(-short // every)  # decisions before the first whose window is whole
+    seq = run.first_decision + skipped
+    row = history + skipped * every
     obs, info = env.reset(options={"row": row, "fill_seed": run.venue.fill_seed})
     if run.spec.timer_ns:
         seq = next(s for s, d in run.decisions.items() if d.ts_event_ns == info["ts_event_ns"])
@@ -227,11 +231,14 @@ class _Scripted(LocalLink):
         self._inherited: dict[int, list[wire.Fill]] = {}
         for at, fill in run.inherited:
             self._inherited.setdefault(at, []).append(fill)
+        self._abandoned: dict[int, float] = {}
+        for at, left in run.abandoned:
+            self._abandoned[at] = self._abandoned.get(at, 0.0) + left
         self._run = run
         self._seen = 0
         self._filled_ns: list[int] = []
         self.held: list[tuple[float, float]] = []  # cash and position, at first and after each fill
-        self.wants_ticks = bool(run.flattened or run.inherited)
+        self.wants_ticks = bool(run.flattened or run.inherited or run.abandoned)
 
     def untold(self, told: list[Filled]) -> int:
         """Return how many fills came with the last event of a run that was cut off right there."""
@@ -298,6 +305,8 @@ class _Scripted(LocalLink):
                 ledger.order(signed)
             ledger.fill(signed, fill.px, fill.commission)
             self.held.append((ledger.cash, ledger.position_qty))
+        if left := self._abandoned.get(self._seen):
+            ledger.release(left)
         if order_id := self._flattened.get(self._seen):
             self._strategy.move_to(0.0, order_id)
 
@@ -308,7 +317,7 @@ class _Scripted(LocalLink):
             for a in run.acted
             if a.answer.status == "accepted"
         }
-        seq = 0
+        seq = run.first_decision - 1
         while True:
             seq += 1
             outcome = run.outcomes.get(seq)

@@ -13,13 +13,14 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from envs.fitting import timed_rows
 from envs.lookahead.altered import altered
 from envs.lookahead.compare import compare_episodes, compare_features
 from envs.lookahead.fills import check_fills
 from envs.lookahead.play import Patient, Repeat, play
 from envs.lookahead.report import Report
 from envs.pipeline import Pipeline
-from envs.trading import TradingEnv, timed_rows
+from envs.trading import TradingEnv
 from grid.dataset import Dataset
 from grid.errors import ConfigError, DataError
 from grid.spec import Spec
