@@ -1,0 +1,77 @@
+"""The sections of a grid that switch its bridges on."""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+type Topics = tuple[Annotated[str, msgspec.Meta(min_length=1)], ...]
+type Positive = Annotated[float, msgspec.Meta(gt=0)]
+type NonNegative = Annotated[float, msgspec.Meta(ge=0)]
+type Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+TOPICS: Final = ("md.", "decision.", "exec.")
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class LakehouseConfig(_Section, frozen=True):
+    """Events as tables of Parquet.
+
+    Attributes:
+        enabled: whether there is one.
+        folder: of the lake; empty for one in the home folder, named after the grid.
+        topics: beginnings of the topics.
+        flush_rows: rows that are gathered for a commit.
+        flush_s: a commit comes no later than this after its first row.
+    """
+
+    enabled: bool = True
+    folder: str = ""
+    topics: Topics = TOPICS
+    flush_rows: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 100_000
+    flush_s: Positive = 10.0
+
+
+class KafkaConfig(_Section, frozen=True):
+    """Events as records of Kafka topics.
+
+    Attributes:
+        enabled: whether there is one.
+        servers: `bootstrap.servers` of librdkafka, as in `localhost:9092`.
+        topic: beginning of the Kafka topics' names.
+        topics: beginnings of the bus topics.
+        encoding: of a record's value.
+        timeout_s: a broker that acknowledges nothing for so long has the bridge start anew.
+    """
+
+    servers: Text
+    enabled: bool = True
+    topic: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+$", max_length=100)] = "argonaut"
+    topics: Topics = TOPICS
+    encoding: Literal["msgpack", "json"] = "msgpack"
+    timeout_s: Positive = 30.0
+
+
+class AlertsConfig(_Section, frozen=True):
+    """Messages to people.
+
+    The addresses, which hold secrets, are read from an environment variable, so that no recording
+    and no log has them: addresses of apprise, separated by spaces.
+
+    Attributes:
+        enabled: whether there are any.
+        urls_env: name of that variable.
+        fill_qty: fills of at least so much are told; 0: none.
+        silent_s: an agent whose heartbeats stop for so long is lost.
+        per_minute: messages; what comes beyond is counted and told in one line.
+        summary: whether a summary is sent after each UTC day.
+    """
+
+    enabled: bool = True
+    urls_env: Text = "ARGONAUT_ALERTS"
+    fill_qty: NonNegative = 0.0
+    silent_s: Positive = 5.0
+    per_minute: Annotated[int, msgspec.Meta(ge=1)] = 20
+    summary: bool = True
