@@ -8,7 +8,6 @@ import numpy as np
 
 from envs.made_bars import bars_of
 from envs.pipeline import fit
-from envs.synthetic_book import INSTRUMENT, made
 from grid.dataset import LEVELS as LEVEL_FIELDS
 from grid.dataset import Columns, Dataset, Manifest, Quality, fingerprint
 from grid.instrument import CurrencyPair, Instrument
@@ -90,6 +89,8 @@ def depth_columns(n: int = 600, seed: int = 0, instrument: Instrument = PAIR) ->
 
 def book_dataset(n: int = 4_000, *, book: Any = "L3", every: str = "100ms") -> Dataset:
     """A book made by chance, with its events."""
+    from envs.synthetic_book import INSTRUMENT, made  # it loads pandas, which starts a thread
+
     rows = made(book, n, seed=1, every=every, levels=LEVELS)
     data = dataset(rows.columns, INSTRUMENT)
     manifest = msgspec.structs.replace(
