@@ -7,6 +7,7 @@ live: deterministic, by ONNX Runtime, one observation at a time.
 import csv
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,13 +75,12 @@ def evaluate(
     dataset = seen(dataset, policy.spec)
     span = range_of(dataset, manifest, rows)
     env = TradingEnv(dataset, policy.spec, manifest.venue, rows=span, keep_history=True)
-    with tqdm(unit=" steps", desc="evaluate", disable=not progress) as bar:
-        try:
-            out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is better known before
-            tracks, notes, reports = _play(env, policy, seed, bar)
-        finally:
-            env.close()
-            del env  # a thread can have one engine
+    with ExitStack() as stack:
+        stack.callback(env.close)
+        out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is better known before
+        bar = stack.enter_context(tqdm(unit=" steps", desc="evaluate", disable=not progress))
+        tracks, notes, reports = _play(env, policy, seed, bar)
+        env.close()  # a thread can have one engine
         lo, hi = manifest.data.train_rows
         unseen = span[0] >= hi or span[1] <= lo
         trained = _on_training_rows(dataset, policy, span[1] - span[0], bar) if unseen else None
