@@ -164,7 +164,7 @@ class Seat:
                 self._fetched(reply, now_ns)
             case wire.Evicted():
                 self._evicted(reply, now_ns)
-            case wire.ControlReply():
+            case wire.ControlReply() | wire.ManualReply():
                 pass  # nothing of the kind was asked
         return self._act(now_ns) if self._open else None
 

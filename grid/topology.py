@@ -10,6 +10,7 @@ from grid.bridges.config import AlertsConfig, KafkaConfig, LakehouseConfig
 from grid.bus import Addresses
 from grid.dataset import to_ns
 from grid.errors import DataError
+from grid.gateway.config import GatewayConfig
 from grid.home import Home
 from grid.identity import Security, exposed
 from grid.lifecycle import ProcessSpec
@@ -158,6 +159,7 @@ class GridConfig(_Section, frozen=True):
         limits: on what may be traded and lost.
         security: whether the bus is encrypted, and with which key processes come to it.
         lakehouse: events as tables.
+        gateway: REST, WebSocket and metrics; without the section there is none.
         kafka: events as records of Kafka.
         alerts: messages to people.
     """
@@ -171,6 +173,7 @@ class GridConfig(_Section, frozen=True):
     recorder: RecorderConfig = msgspec.field(default_factory=RecorderConfig)
     limits: Limits = msgspec.field(default_factory=Limits)
     security: Security = msgspec.field(default_factory=Security)
+    gateway: GatewayConfig | None = None
     lakehouse: LakehouseConfig | None = None
     kafka: KafkaConfig | None = None
     alerts: AlertsConfig | None = None
@@ -249,6 +252,9 @@ def processes(
         name = f"agent-{agent.id}"
         command = argv("agent", name, "--id", agent.id)
         specs.append(ProcessSpec(name=name, argv=command, essential=False, ready_timeout_s=90))
+    if config.gateway is not None:
+        command = argv("gateway", "gateway")
+        specs.append(ProcessSpec(name="gateway", argv=command, essential=False))
     for bridge in config.bridges:
         name = f"bridge-{bridge}"
         command = argv("bridge", name, bridge)
