@@ -71,6 +71,10 @@ class ProcessDied(ArgonautError):
     """A process of the grid ended, or stopped answering, for good."""
 
 
+class BridgeError(ArgonautError):
+    """What a bridge hands events on to cannot be reached, refuses them or holds something else."""
+
+
 class EngineError(ArgonautError):
     """The trading engine failed inside a run."""
 

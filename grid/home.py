@@ -69,3 +69,13 @@ class Home:
     def models(self) -> Path:
         """The registry of checkpoints: see `agents.registry`."""
         return self.root / "models"
+
+    @property
+    def lakes(self) -> Path:
+        """Events as tables, one folder a grid: see `grid.bridges.lake`."""
+        return self.root / "lakes"
+
+    @property
+    def bridges(self) -> Path:
+        """Positions of bridges, one file each: see `grid.bridges.position`."""
+        return self.root / "bridges"

@@ -58,6 +58,8 @@ class Mender:
 
     Args:
         client: name of the process that asks.
+        tracker: what is known of the streams already, if anything.
+        patience_s: since the last of the missing events came.
 
     Attributes:
         want: what is to be asked for now, if anything; to be asked again until `take_reply`.
@@ -65,12 +67,15 @@ class Mender:
         given_up: holes that stayed, whole or in part.
     """
 
-    def __init__(self, client: str) -> None:
+    def __init__(
+        self, client: str, tracker: StreamTracker | None = None, patience_s: float = PATIENCE_S
+    ) -> None:
         self.want: wire.Fetch | None = None
         self.mended = 0
         self.given_up = 0
         self._client = client
-        self._tracker = StreamTracker()
+        self._tracker = tracker or StreamTracker()
+        self._patience_s = patience_s
         self._wounds: dict[str, _Wound] = {}
 
     @property
@@ -107,7 +112,7 @@ class Mender:
         if wound is None:
             if not gaps:
                 return [*released, arrived]
-            wound = self._wounds[source] = _Wound(epoch, now_s + PATIENCE_S)
+            wound = self._wounds[source] = _Wound(epoch, now_s + self._patience_s)
         wound.gaps.extend(gaps)
         wound.hold(arrived)
         if wound.size_bytes > HELD_BYTES:
@@ -127,7 +132,7 @@ class Mender:
         match reply:
             case wire.Frames():
                 first = self._fetched(wound, gap, reply)
-                wound.due_s = now_s + PATIENCE_S if first > gap.first_missing else wound.due_s
+                wound.due_s = now_s + self._patience_s if first > gap.first_missing else wound.due_s
             case wire.Evicted() if reply.low <= gap.first_missing <= reply.high:
                 first = gap.first_missing  # late, and to what was asked for before
             case wire.Evicted():

@@ -16,6 +16,7 @@ cli: Final = CommandLine(
     "record and replay what happened.",
     {
         "data": "import, list and describe market data",
+        "bridge": "events of a grid in other systems",
         "check": "look for what would fool you",
         "grid": "many trainings of one file, and what became of each",
         "models": "checkpoints under names, promoted and rolled back",
