@@ -18,9 +18,30 @@ def page(title: str, parts: Iterable[str]) -> bytes:
     ).encode()
 
 
-def section(title: str, body: str) -> str:
-    """Return a card with a heading."""
-    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+def section(title: str, body: str, read: str = "", anchor: str = "") -> str:
+    """Return a card with a heading.
+
+    Args:
+        title: the heading.
+        body: HTML.
+        read: how to read it, in a few sentences.
+        anchor: to link to.
+    """
+    named = f' id="{anchor}"' if anchor else ""
+    how = f'<p class="read">{escape(read)}</p>' if read else ""
+    return f"<section{named}><h2>{escape(title)}</h2>{how}{body}</section>"
+
+
+def contents(anchors: dict[str, str]) -> str:
+    """Return links to sections: anchor to title."""
+    links = "".join(f'<a href="#{a}">{escape(title)}</a>' for a, title in anchors.items())
+    return f"<nav>{links}</nav>"
+
+
+def folded(title: str, body: str, anchor: str = "") -> str:
+    """Return what opens by a click."""
+    named = f' id="{anchor}"' if anchor else ""
+    return f"<details{named}><summary>{title}</summary>{body}</details>"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], own: str = "") -> str:
@@ -109,6 +130,30 @@ h3 {{ font-size: 14px; font-weight: 600; color: #475569; margin: 12px 0 4px; }}
 .verdict.good {{ border-left-color: #059669; }} .verdict.good h2 {{ color: #047857; }}
 .verdict.open {{ border-left-color: #d97706; }} .verdict.open h2 {{ color: #b45309; }}
 .verdict.bad {{ border-left-color: #64748b; }} .verdict.bad h2 {{ color: #475569; }}
+.read {{ margin: -4px 0 14px; padding: 2px 0 2px 12px; border-left: 3px solid {GRID};
+  color: #475569; font-size: 14px; max-width: 860px; }}
+nav {{ position: sticky; top: 0; z-index: 9; background: #f8fafcee; padding: 10px 0;
+  margin: 0 0 8px; display: flex; flex-wrap: wrap; gap: 4px 18px; font-size: 13.5px; }}
+nav a, td a, th a {{ color: {COLORS[AGENT]}; text-decoration: none; }}
+nav a:hover, td a:hover, th a:hover {{ text-decoration: underline; }}
+section, details {{ scroll-margin-top: 64px; }}
+.tiles {{ display: flex; flex-wrap: wrap; gap: 10px 36px; margin: 0 0 24px; }}
+.tiles div {{ min-width: 92px; }}
+.tiles b {{ display: block; font-size: 22px; font-weight: 600; letter-spacing: -0.01em; }}
+.tiles span {{ color: #475569; font-size: 13px; }}
+.verdict p.read {{ font-size: 14px; margin: 14px 0 2px; }}
+.wide table {{ font-size: 13px; }}
+.wide th, .wide td {{ white-space: nowrap; padding-right: 12px; }}
+.wide td a {{ font-size: 12px; }}
+.sheet {{ border: 1px solid {GRID}; border-radius: 8px; padding: 4px 16px 8px; margin: 10px 0; }}
+.sheet table {{ font-size: 13px; }}
+tr.own th, tr.own td {{ background: #eff6ff; color: {INK}; }}
+tr.beside th, tr.beside td {{ color: #64748b; }}
+tr.rule td, tr.rule th {{ border-top: 2px solid #cbd5e1; }}
+details {{ border-top: 1px solid #f1f5f9; padding: 6px 0; }}
+summary {{ cursor: pointer; font-size: 14px; }}
+pre {{ background: #f8fafc; border: 1px solid {GRID}; border-radius: 6px; padding: 10px 14px;
+  font: 12.5px/1.45 ui-monospace, Menlo, Consolas, monospace; overflow-x: auto; }}
 .notes {{ margin: 4px 0 0; padding-left: 18px; color: #475569; font-size: 14px; }}
 """
 
@@ -123,6 +168,15 @@ _PAGE: Final = """<!doctype html>
 </head>
 <body><main>
 {body}
-</main></body>
+</main>
+<script>
+function show() {{ // what a link leads to may be folded away
+  const target = document.getElementById(location.hash.slice(1));
+  for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+  if (target) target.scrollIntoView();
+}}
+addEventListener("hashchange", show);
+addEventListener("load", () => location.hash && show());
+</script></body>
 </html>
 """

@@ -93,12 +93,36 @@ def _stop(args: Args) -> int:
     return 0 if stopped else 1
 
 
-@command("grid report", "a grid's configurations, best first, and what failed", "eurusd", _GRID)
+@command(
+    "grid report",
+    "what a grid found and how sure that is: a page that opens offline, and JSON",
+    "eurusd --compare eurusd-wide",
+    _GRID,
+    option("--compare", "name of a grid to show beside it", default="", metavar="GRID"),
+    option("--out", "folder for the files (default: the grid's reports)", type=Path),
+    flag("--quick", "play no baselines and no other costs; the verdict is then without them"),
+)
 def _report(args: Args) -> None:
+    from tqdm import tqdm
+
+    from agents.gridreport.report import JSON, write
     from agents.trials.results import load
     from agents.trials.table import report
 
-    print(report(load(_folder(args).path)))
+    folder = _folder(args)
+    with tqdm(unit=" episodes", desc="report", disable=args.quick) as bar:
+
+        def tell(said: str) -> None:
+            bar.set_postfix_str(said)
+            bar.update()
+
+        page, found = write(
+            args.home, folder.name, args.out, other=args.compare, play=not args.quick, tell=tell
+        )
+    print(report(load(folder.path)))
+    verdict, unjudged = found.findings.verdict, found.findings.unjudged
+    print(f"\n{verdict.line if verdict else f'No verdict: {unjudged}.'}")
+    print(f"report: {page}, {page.with_name(JSON)}")
 
 
 @command(
