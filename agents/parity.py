@@ -17,6 +17,8 @@ from envs.follower import Follower
 from envs.pipeline import Pipeline
 from grid.errors import CheckpointError
 from grid.home import Home
+from grid.limits import Limits
+from grid.rejudging import rejudge
 from grid.transcript import Transcript
 
 
@@ -56,12 +58,16 @@ def compare(run: Transcript, home: Home) -> list[Check]:
     live = rerun.recorded(run)
     again = rerun.rerun(run)
     checks = [check for agent in run.agents for check in _agent(run, agent, home)]
-    checks += [
-        _sequence("orders: live = replay", live.orders, again.orders),
-        _sequence("fills: live = replay", live.fills, again.fills),
-        _value("cash: live = replay", live.cash, again.cash),
-        _value("position: live = replay", live.position_qty, again.position_qty),
-    ]
+    checks.append(_sequence("orders: live = replay", live.orders, again.orders))
+    if is_by_chance(run):
+        detail = "not compared: by chance, drawn since the run's beginning, which is not here"
+        checks.append(Check("fills: live = replay", True, detail))
+    else:
+        checks += [
+            _sequence("fills: live = replay", live.fills, again.fills),
+            _value("cash: live = replay", live.cash, again.cash),
+            _value("position: live = replay", live.position_qty, again.position_qty),
+        ]
     run = run.before_intervention()  # an env knows no person who intervenes, and no limits
     if not run.decisions or run.restored is not None:  # nor does it begin with a position
         return [*checks, recording]
@@ -89,6 +95,23 @@ def compare(run: Transcript, home: Home) -> list[Check]:
     return [*checks, recording]
 
 
+def is_by_chance(run: Transcript) -> bool:
+    """Whether the prices of a run's fills depend on draws before its recording was cut."""
+    return run.base is not None and run.venue.draws
+
+
+def judged(run: Transcript, limits: Limits | None) -> tuple[Check, list[str]]:
+    """Return whether gate and limits judge all actions as they did, and each difference.
+
+    Args:
+        run: from its beginning; of one that was cut nothing is compared.
+        limits: of the node; None if they are not known.
+    """
+    compared, differences = rejudge(run.before_hole(), limits)
+    detail = differences[0] if differences else f"{compared} compared"
+    return Check("answers, limits: live = again", not differences, detail), differences
+
+
 def observations(run: Transcript) -> dict[int, bytes]:
     """Return what an agent sees at each decision, computed from the recorded rows.
 
@@ -98,7 +121,7 @@ def observations(run: Transcript) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     rows = iter(run.rows)
     for seq, decision in sorted(run.decisions.items()):
-        while follower.rows < decision.market_seq:
+        while run.rows_before + follower.rows < decision.market_seq:
             follower.push(next(rows))
         if follower.ready:
             found[seq] = follower.observe(decision.account).astype("<f4").tobytes()
@@ -117,16 +140,30 @@ def find_policy(run: Transcript, agent: str, home: Home) -> Policy:
 def _policy(name: str, agent: str, run: Transcript, home: Home) -> Policy:
     if name.startswith(PREFIX):
         return load_policy(name, run.spec)
-    found: list[Path] = []
-    if name:
-        kept = home.models / "checkpoints" / name
-        found = [*home.runs.glob(f"*/checkpoints/{name}"), *([kept] if kept.is_dir() else [])]
+    if not name:
+        raise CheckpointError(f"agent {agent}: expected to know its checkpoint, found none told")
+    return load_policy(find_checkpoint(name, home), run.spec)
+
+
+def find_checkpoint(name: str, home: Home) -> Path:
+    """Return where the checkpoint of a digest lies in the home folder.
+
+    Raises:
+        CheckpointError: it is not there.
+    """
+    kept = home.models / "checkpoints" / name
+    found = [*home.runs.glob(f"*/checkpoints/{name}"), *([kept] if kept.is_dir() else [])]
     if not found:
         raise CheckpointError(
-            f"agent {agent}: checkpoint {name or 'unknown'} expected in {home.runs} or "
-            f"{home.models}, found none"
+            f"checkpoint {name} expected in {home.runs} or {home.models}, found none"
         )
-    return load_policy(found[0], run.spec)
+    return found[0]
+
+
+def policies(run: Transcript) -> set[str]:
+    """Return the policies that acted: digests of checkpoints, and baseline:NAME."""
+    told = {acted.action.policy for acted in run.acted} - {""}
+    return told | {run.policy_of(agent) for agent in run.agents}
 
 
 def render(checks: Sequence[Check]) -> str:

@@ -57,6 +57,7 @@ class BaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         source: the process, in its `epoch`.
         streams: topic -> sequence of the last event that was left out.
+        market_topic: of the rows that it decides on.
         market_seq: rows up to here are from before the cut: history, on which nothing is decided.
         facts: events in MessagePack that say what was so, as if told at the cut.
     """
@@ -64,8 +65,18 @@ class BaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     epoch: int
     streams: dict[str, int]
-    market_seq: int
-    facts: tuple[bytes, ...]
+    market_topic: str = ""
+    market_seq: int = 0
+    facts: tuple[bytes, ...] = ()
+
+    def told(self) -> list[wire.Event]:
+        """Return the facts, decoded.
+
+        Raises:
+            ProtocolError: one is not an event.
+        """
+        bodies = (msgspec.Raw(fact) for fact in self.facts)
+        return [wire.event(wire.Envelope(wire.VERSION, "", 0, 0, 0, body)) for body in bodies]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +168,11 @@ class Session:
         raise SessionError(f"{path}: no session here, expected {EVENTS} or {PART}")
 
     @property
+    def name(self) -> str:
+        """Its id, or the name of a file that lies alone."""
+        return self.manifest.id if self.manifest is not None else self.path.name
+
+    @property
     def damage(self) -> str | None:
         """What is not whole, in one sentence; complete once all events were read."""
         found = list(self._reader.damage)
@@ -168,6 +184,11 @@ class Session:
 
     def __iter__(self) -> Iterator[tuple[str, wire.Envelope, int]]:
         """Yield (topic, envelope, time of arrival in UNIX ns), in the order of arrival."""
+        for topic, envelope, ts_recv_ns, _ in self.records():
+            yield topic, envelope, ts_recv_ns
+
+    def records(self) -> Iterator[tuple[str, wire.Envelope, int, bytes]]:
+        """Yield the same, each with its payload as it was received."""
         self.bad = 0
         self.lost.clear()
         self.bases.clear()
@@ -185,7 +206,7 @@ class Session:
                 continue
             if held:  # the recorder was killed between writing it and forgetting it
                 held.pop(_key(topic, envelope), None)
-            yield topic, envelope, ts_recv_ns
+            yield topic, envelope, ts_recv_ns, data
         yield from held.values()
 
     def _note(self, topic: str, data: bytes) -> None:
@@ -195,11 +216,12 @@ class Session:
             base = msgspec.json.decode(data, type=BaseRecord)
             self.bases[base.source, base.epoch] = base
 
-    def _held(self) -> dict[_Key, tuple[str, wire.Envelope, int]]:
-        found: dict[_Key, tuple[str, wire.Envelope, int]] = {}
+    def _held(self) -> "dict[_Key, tuple[str, wire.Envelope, int, bytes]]":
+        found: dict[_Key, tuple[str, wire.Envelope, int, bytes]] = {}
         for ts_ns, frame in spill.read(self.path.with_name(HELD)):
             topic, envelope = wire.unpack(frame)
-            found[_key(topic, envelope)] = (topic, envelope, ts_ns)
+            payload = frame[len(topic.encode()) + 1 :]
+            found[_key(topic, envelope)] = (topic, envelope, ts_ns, payload)
         return found
 
 

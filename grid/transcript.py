@@ -1,6 +1,8 @@
 """What a session says of one strategy in one epoch: rows, decisions, actions, orders, fills."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import itemgetter
 from typing import Final
 
@@ -11,7 +13,7 @@ from grid import wire
 from grid.dataset import FIELDS, Columns
 from grid.errors import ProtocolError, SessionError
 from grid.instrument import Instrument
-from grid.session import Session
+from grid.session import BaseRecord, Session
 from grid.spec import Spec
 from grid.venue import Venue
 from grid.wire import Row
@@ -24,6 +26,13 @@ _ROWS: Final[dict[str, type[Row]]] = {
 }
 
 
+CLOSED: Final = ("rejected", "denied", "canceled", "expired")  # nothing more becomes of it
+
+
+# when it was published, UNIX ns; the event; its topic; its sequence; how many before it are missing
+type Taken = tuple[int, wire.Event, str, int, int]
+
+
 @dataclass
 class Transcript:
     """One run of a node, as recorded, in the order in which things were published.
@@ -31,6 +40,10 @@ class Transcript:
     Attributes:
         info: who traded what, and how.
         events: everything, each with the time of its publication, UNIX ns.
+        source: name of the node.
+        topics: of each of `events`; empty for what was told at a cut.
+        seqs: of each of `events`, in the stream of its topic.
+        base: where the run stood when its recording was cut; None where it was not.
         market: events of the node's market streams; history first.
         decisions: by sequence.
         published_ns: when each decision was published, UNIX ns, by sequence.
@@ -42,6 +55,7 @@ class Transcript:
         live: market events of the run, history apart.
         flattened: each closing of the position by a person or a breach, with `live` at that time.
         inherited: each fill of an order that was open when the run began, with `live` likewise.
+        abandoned: of such an order that was closed, what was left of it, signed, with `live`.
         intervened: how many of `events` came before the first halt, closing or manual order; None
             without one.
         by_hand: how many of `events` came before the first manual order; None without one.
@@ -53,6 +67,10 @@ class Transcript:
 
     info: wire.StrategyInfo
     events: list[tuple[int, wire.Event]] = field(default_factory=list)
+    source: str = ""
+    topics: list[str] = field(default_factory=list)
+    seqs: list[int] = field(default_factory=list)
+    base: BaseRecord | None = None
     market: list[Row] = field(default_factory=list)
     decisions: dict[int, wire.Decision] = field(default_factory=dict)
     published_ns: dict[int, int] = field(default_factory=dict)
@@ -64,6 +82,7 @@ class Transcript:
     live: int = 0
     flattened: list[tuple[int, wire.Flattened]] = field(default_factory=list)
     inherited: list[tuple[int, wire.Fill]] = field(default_factory=list)
+    abandoned: list[tuple[int, float]] = field(default_factory=list)
     intervened: int | None = None
     by_hand: int | None = None
     restored: wire.Restored | None = None
@@ -72,6 +91,7 @@ class Transcript:
     whole: int = 0
 
     def __post_init__(self) -> None:
+        self._left: dict[str, float] = {}  # signed, of orders that were open when the run began
         self.spec = msgspec.json.decode(self.info.spec, type=Spec)
         self.instrument: Instrument = msgspec.json.decode(self.info.instrument, type=Instrument)
         self.venue = msgspec.json.decode(self.info.venue, type=Venue)
@@ -87,6 +107,24 @@ class Transcript:
         """What came from the venue, history included: the rows, or what they were made of."""
         wanted = _ROWS[self.spec.source]
         return [event for event in self.market if isinstance(event, wanted)]
+
+    @property
+    def began_ns(self) -> int:
+        """When the first event was published that is neither history nor told at a cut, UNIX ns."""
+        for (published_ns, event), topic in zip(self.events, self.topics, strict=True):
+            if topic and not getattr(event, "history", False):
+                return published_ns
+        return self.events[0][0] if self.events else 0
+
+    @property
+    def rows_before(self) -> int:
+        """How many rows of the run's stream came before the first of `rows`."""
+        return self.base.streams.get(self.base.market_topic, 0) if self.base else 0
+
+    @property
+    def first_decision(self) -> int:
+        """Sequence of the first decision that could be here: 1, unless the run was cut."""
+        return min(self.decisions, default=1) if self.base else 1
 
     @property
     def agents(self) -> list[str]:
@@ -134,15 +172,25 @@ class Transcript:
         return self if self.by_hand is None else self._cut(self.by_hand)
 
     def _cut(self, events: int) -> "Transcript":
-        cut = Transcript(self.info)
-        for published_ns, event in self.events[:events]:
-            cut.take(event, published_ns)
+        cut = Transcript(self.info, source=self.source, base=self.base)
+        for i in range(events):
+            published_ns, event = self.events[i]
+            cut.take(event, published_ns, self.topics[i], self.seqs[i])
         return cut
 
-    def take(self, event: wire.Event, published_ns: int, missing: int = 0) -> None:
+    def take(
+        self,
+        event: wire.Event,
+        published_ns: int,
+        topic: str = "",
+        seq: int = 0,
+        missing: int = 0,
+    ) -> None:
         """Take the next event of this run, before which `missing` others did not come."""
         self.missing += missing
         self.events.append((published_ns, event))
+        self.topics.append(topic)
+        self.seqs.append(seq)
         if not self.missing:
             self.whole = len(self.events)
         match event:
@@ -162,10 +210,14 @@ class Transcript:
                 self.acted.append(event)
             case wire.OrderUpdate():
                 self.orders.append(event)
+                if event.status in CLOSED and event.client_order_id in self._left:
+                    self.abandoned.append((self.live, self._left.pop(event.client_order_id)))
             case wire.Fill():
                 self.fills.append(event)
                 if event.client_order_id in self.inherited_ids:
                     self.inherited.append((self.live, event))
+                    signed = event.qty if event.side == "BUY" else -event.qty
+                    self._left[event.client_order_id] -= signed
             case wire.Halted() | wire.Flattened():
                 if self.intervened is None:
                     self.intervened = len(self.events) - 1
@@ -178,6 +230,7 @@ class Transcript:
                     self.intervened = at if self.intervened is None else self.intervened
             case wire.Restored():
                 self.restored = event
+                self._left = {o.client_order_id: o.signed_qty for o in event.orders}
             case wire.EndOfData():
                 self.ended = True
             case wire.Resumed() | wire.TookOver():
@@ -195,9 +248,10 @@ def read(session: Session) -> list[Transcript]:
     Raises:
         SessionError: no strategy introduced itself in it.
     """
-    found: dict[tuple[str, int], list[tuple[int, wire.Event, int]]] = {}
+    found: dict[tuple[str, int], list[Taken]] = {}
     last: dict[tuple[str, int, str], int] = {}
-    for topic, envelope, _ in session:
+    bases = session.bases
+    for topic, envelope, _, _ in session.records():
         if not topic.startswith(("md.", "decision.", "exec.")):
             continue
         try:
@@ -206,25 +260,47 @@ def read(session: Session) -> list[Transcript]:
             continue  # of a kind that only later versions know
         key = (envelope.source, envelope.epoch)
         stream = (*key, topic)
-        missing = envelope.seq - last.get(stream, 0) - 1
+        before = bases[key].streams.get(topic, 0) if key in bases else 0
+        seq = envelope.seq
+        missing = seq - last.get(stream, before) - 1
         if missing < 0:
             continue  # a second time
-        last[stream] = envelope.seq
-        found.setdefault(key, []).append((envelope.ts_pub_ns, event, missing))
-    runs = [run for events in found.values() if (run := _run(events)) is not None]
+        last[stream] = seq
+        found.setdefault(key, []).append((envelope.ts_pub_ns, event, topic, seq, missing))
+    made = (run_of(key[0], events, bases.get(key)) for key, events in found.items())
+    runs = [run for run in made if run is not None]
     if not runs:
         raise SessionError(f"{session.path}: no strategy introduced itself in this session")
     return runs
 
 
-def _run(events: list[tuple[int, wire.Event, int]]) -> Transcript | None:
-    info = next((e for _, e, _ in events if isinstance(e, wire.StrategyInfo)), None)
+def run_of(
+    source: str, events: Iterable[Taken], base: BaseRecord | None = None
+) -> Transcript | None:
+    """Return the run that events of one node tell, in whatever order; None if it has no name.
+
+    Args:
+        source: name of the node.
+        events: of the node.
+        base: where it stood before the first of them, if that was not its beginning.
+    """
+    told = base.told() if base else []
+    # what was fetched after a loss may stand behind its place in the file
+    ordered = sorted(events, key=itemgetter(0))
+    everything = chain(told, map(itemgetter(1), ordered))
+    info = next((e for e in everything if isinstance(e, wire.StrategyInfo)), None)
     if info is None:
         return None
-    run = Transcript(info)
-    # what was fetched after a loss may stand behind its place in the file
-    for published_ns, event, missing in sorted(events, key=itemgetter(0)):
-        run.take(event, published_ns, missing)
+    run = Transcript(info, source=source, base=base)
+    first_ns = ordered[0][0] if ordered else 0
+    for event in told:
+        run.take(event, first_ns)
+    for published_ns, event, topic, seq, missing in ordered:
+        if base is not None and topic == base.market_topic and seq <= base.market_seq:
+            row = msgspec.structs.replace(event, history=True)
+            run.take(row, published_ns, topic, seq, missing)
+        else:
+            run.take(event, published_ns, topic, seq, missing)
     return run
 
 
