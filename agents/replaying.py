@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from agents import parity, worker
+from agents.interrupts import Interrupts
 from agents.parity import Check
 from agents.policy import Policy, load_policy
 from agents.seat import Seat
@@ -20,11 +21,13 @@ from envs.data.read import Rows
 from envs.data.write import write
 from grid import broker, transcript, wire
 from grid.bus import Addresses, Publisher, Responder, new_context, wait_until_flowing
-from grid.dataset import Manifest
+from grid.cutting import ALL, Span, part
+from grid.dataset import Manifest, to_iso
 from grid.epoch import next_epoch
 from grid.errors import BusError, SessionError
 from grid.home import Home
 from grid.process import Lifeline
+from grid.rejudging import limits_of
 from grid.replayer import Replayed, Replayer
 from grid.session import Session
 from grid.transcript import Transcript
@@ -37,25 +40,29 @@ _TTL_S: Final = 5.0
 _NAME: Final = "replayer"
 
 
-def to_engine(path: Path, home: Home, agent: str = "") -> list[Check]:
+def to_engine(path: Path, home: Home, agent: str = "", span: Span = ALL) -> list[Check]:
     """Run a session through the engine again and compare it with the recording.
 
     Args:
         path: of the session.
         home: where the checkpoints are.
+        span: the part that is wanted; of decisions, it is the newest run's.
         agent: a checkpoint or baseline:NAME to ask in place of the recorded champion; its answers
             are counted, not required to be the same.
 
     Raises:
-        SessionError: the session holds no run, or is not readable.
+        SessionError: the session holds no run, or no decision in that part, or is not readable.
     """
     session = Session.open(path)
     runs = transcript.read(session)
+    if span != ALL:
+        runs = [part(runs[-1], span)]
     checks: list[Check] = []
+    limits = limits_of(session.manifest.config) if session.manifest else None
     for run in runs:
         if not run.decisions:
             continue
-        checks += parity.compare(run, home)
+        checks += [*parity.compare(run, home), parity.judged(run, limits)[0]]
         if agent:
             checks.append(_agreement(run, agent))
     if not checks:
@@ -73,8 +80,10 @@ def to_bus(
     speed: float = 1.0,
     step: bool = False,
     agent: str = "",
+    span: Span = ALL,
+    rounds: int = 1,
 ) -> Replayed:
-    """Play a session's newest run to the bus.
+    """Play a session's newest run to the bus; Ctrl-C ends it, and what was played is told.
 
     Args:
         path: of the session.
@@ -84,13 +93,16 @@ def to_bus(
         step: wait for Enter before each decision.
         agent: a checkpoint or baseline:NAME that answers in the recorded champion's place; by
             default the recorded champion's own policy, if its checkpoint is here.
+        span: the part that is wanted.
+        rounds: how often; 0 for until it is interrupted. Each is a run of its own to those who
+            listen, under a new epoch.
 
     Raises:
         BusError: the broker does not answer, or the agent does not join.
-        SessionError: the session holds no run.
+        SessionError: the session holds no run, or no decision in that part.
     """
     session = Session.open(path)
-    run = transcript.read(session)[-1]
+    run = part(transcript.read(session)[-1], span)
     if flaws := _flaws(session, run):
         log.warning("%s is not whole: %s", path, flaws)
     policy = load_policy(agent, run.spec) if agent else _recorded_policy(run, home)
@@ -99,29 +111,49 @@ def to_bus(
             addresses = Addresses.ipc(Path(folder))
             bus, epoch = addresses, next_epoch(home.epochs, "broker")
             threads.start(lambda life: broker.run(bus, life, epoch=epoch))
-        context = new_context()
-        publisher = Publisher(
-            context, addresses.events_in, _NAME, next_epoch(home.epochs, _NAME), role="replayer",
-            wait_s=1.0,
-        )  # fmt: skip
-        responder = Responder(context, addresses.strategies)
-        try:
-            wait_until_flowing(context, addresses, publisher, _FLOW_TIMEOUT_S)
-            champion = "replayed" if policy is not None else ""
-            replayer = Replayer(run, publisher, responder, champion=champion, ttl_s=_TTL_S)
-            if policy is not None:
-                seat = Seat(champion, run.info.strategy_id, "champion", policy)
-                bus = addresses
-                threads.start(
-                    lambda life: worker.run(seat, "agent-replayed", bus, home.epochs, life)
-                )
-                if not replayer.wait_for_champion(_JOIN_TIMEOUT_S):
-                    raise BusError(f"the agent did not join within {_JOIN_TIMEOUT_S:g} s")
-            return _play(replayer, run, speed, step)
-        finally:
-            responder.close()
-            publisher.close()
-            context.destroy(linger=500)
+        champion = "replayed" if policy is not None else ""
+        if policy is not None:
+            seat = Seat(champion, run.info.strategy_id, "champion", policy)
+            bus = addresses
+            threads.start(lambda life: worker.run(seat, "agent-replayed", bus, home.epochs, life))
+        played = Replayed(rounds=0)
+        with Interrupts() as interrupts:
+            while not played.interrupted and (not rounds or played.rounds < rounds):
+                played.add(_round(run, addresses, home, champion, speed, step, interrupts))
+        return played
+
+
+def _round(
+    run: Transcript,
+    addresses: Addresses,
+    home: Home,
+    champion: str,
+    speed: float,
+    step: bool,
+    interrupts: Interrupts,
+) -> Replayed:
+    context = new_context()
+    publisher = Publisher(
+        context, addresses.events_in, _NAME, next_epoch(home.epochs, _NAME), role="replayer",
+        wait_s=1.0,
+    )  # fmt: skip
+    responder = Responder(context, addresses.strategies)
+    replayer = Replayer(run, publisher, responder, champion=champion, ttl_s=_TTL_S)
+    try:
+        interrupts.arm()
+        wait_until_flowing(context, addresses, publisher, _FLOW_TIMEOUT_S)
+        if champion and not replayer.wait_for_champion(_JOIN_TIMEOUT_S):
+            raise BusError(f"the agent did not join within {_JOIN_TIMEOUT_S:g} s")
+        return _play(replayer, run, speed, step)
+    except KeyboardInterrupt:
+        played = replayer.settle()
+        played.interrupted = True
+        return played
+    finally:
+        interrupts.disarm()
+        responder.close()
+        publisher.close()
+        context.destroy(linger=500)
 
 
 def export(path: Path, name: str, home: Home, *, replace: bool = False) -> Manifest:
@@ -156,19 +188,24 @@ def _flaws(session: Session, run: Transcript) -> str:
 def render(result: Replayed) -> str:
     """Return what a replay to the bus found, for people."""
     rate = result.events / result.seconds if result.seconds else 0.0
+    rounds = f" in {result.rounds} rounds" if result.rounds > 1 else ""
     lines = [
         f"{result.events} events in {result.seconds:.2f} s, {rate:,.0f} a second, "
-        f"{result.decisions} decisions"
+        f"{result.decisions} decisions{rounds}"
     ]
+    sent = [f"{n} {name}" for name, n in sorted(result.sent.items())]
+    lines.append(f"sent: {', '.join(sent) or 'nothing'}; {result.dropped} dropped")
     if result.answered:
         lines.append(f"{result.answered} answered in time, {result.equal} with the recorded target")
     if result.late_s > 0.01:
         lines.append(f"up to {result.late_s * 1e3:.0f} ms behind the recorded times")
+    if result.interrupted:
+        lines.append("interrupted: the rest was not sent")
     return "\n".join(lines)
 
 
 def _play(replayer: Replayer, run: Transcript, speed: float, step: bool) -> Replayed:
-    began_ns = run.events[0][0] if run.events else 0
+    began_ns = run.began_ns
 
     def due_s(published_ns: int) -> float:
         return (published_ns - began_ns) / 1e9 / speed
@@ -178,11 +215,12 @@ def _play(replayer: Replayer, run: Transcript, speed: float, step: bool) -> Repl
         return replayer.play(
             None if step or speed <= 0.0 else due_s,
             _ask_person if step else lambda decision: True,
-            lambda events: _advance(bar, events),
+            lambda events, published_ns: _advance(bar, events, published_ns),
         )
 
 
-def _advance(bar: "tqdm[Any]", events: int) -> None:
+def _advance(bar: "tqdm[Any]", events: int, published_ns: int) -> None:
+    bar.set_postfix_str(to_iso(published_ns), refresh=False)
     bar.update(events - bar.n)
 
 

@@ -31,22 +31,39 @@ class Replayed(msgspec.Struct, kw_only=True):
     """What a replay found.
 
     Attributes:
-        events: published.
+        events: of the recording that were played.
+        sent: events that went out, by the first word of their topic.
+        dropped: of those, what found no room in the queue to the broker.
         decisions: asked.
         answered: by an agent that acts in the recorded champion's place, in time.
         equal: of those, with the recorded target.
         statuses: answers given, by status.
         seconds: it took.
         late_s: the worst lag behind the schedule.
+        rounds: how often the run was played, the last time perhaps in part.
+        interrupted: whether a person ended it.
     """
 
     events: int = 0
+    sent: Counter[str] = msgspec.field(default_factory=Counter)
+    dropped: int = 0
     decisions: int = 0
     answered: int = 0
     equal: int = 0
     statuses: Counter[str] = msgspec.field(default_factory=Counter)
     seconds: float = 0.0
     late_s: float = 0.0
+    rounds: int = 1
+    interrupted: bool = False
+
+    def add(self, other: "Replayed") -> None:
+        """Take in another round."""
+        for name in ("events", "dropped", "decisions", "answered", "equal", "seconds", "rounds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.sent += other.sent
+        self.statuses += other.statuses
+        self.late_s = max(self.late_s, other.late_s)
+        self.interrupted = self.interrupted or other.interrupted
 
 
 class Replayer:
@@ -80,6 +97,8 @@ class Replayer:
         self._past = History(publisher.ring)
         self._history: list[wire.Row] = []
         self._beat_s = 0.0
+        self._began_s = time.monotonic()
+        self._asked_seq = 0  # of the recorded decision that is asked now
         self.result = Replayed()
 
     def wait_for_champion(self, timeout_s: float) -> bool:
@@ -93,7 +112,7 @@ class Replayer:
         self,
         schedule: Callable[[int], float] | None,
         before_decision: Callable[[wire.Decision], bool] = lambda decision: True,
-        progress: Callable[[int], None] = lambda events: None,
+        progress: Callable[[int, int], None] = lambda events, published_ns: None,
     ) -> Replayed:
         """Publish everything, in the recorded order.
 
@@ -101,26 +120,36 @@ class Replayer:
             schedule: time since the beginning, in seconds, at which an event that was published
                 at a time in UNIX ns is due; None for as fast as possible.
             before_decision: called before each decision; False ends the replay.
-            progress: called with the number of events, now and then.
+            progress: called now and then with the number of events, and with the time at which the
+                last of them was published in the recording, UNIX ns.
         """
-        began_s = time.monotonic()
+        began_s = self._began_s = time.monotonic()
         result = self.result
         events = self._run.events
         for (published_ns, event), (_, following) in pairwise([*events, events[-1]]):
             if schedule is not None:
                 self._wait_until(began_s + schedule(published_ns))
             if isinstance(event, wire.Decision) and not before_decision(event):
+                result.interrupted = True
                 break
             # rows without a decision between them, and without a clock, share frames
             more = schedule is None and type(following) is type(event) and following is not event
             self._publish(event, more)
             result.events += 1
             if result.events % 64 == 0:
-                progress(result.events)
+                progress(result.events, published_ns)
         self._publisher.flush()
-        result.seconds = time.monotonic() - began_s
+        return self.settle()
+
+    def settle(self) -> Replayed:
+        """Return what was found so far, also after an interruption."""
+        result = self.result
+        result.seconds = time.monotonic() - self._began_s
         result.statuses = Counter(self.gate.counts)
-        progress(result.events)
+        result.dropped = self._publisher.dropped
+        result.sent = Counter()
+        for topic, seq in self._publisher.high.items():
+            result.sent[topic.partition(".")[0]] += seq
         return result
 
     def _publish(self, event: wire.Event, more: bool) -> None:
@@ -142,6 +171,7 @@ class Replayer:
     def _ask(self, recorded: wire.Decision) -> None:
         result, gate = self.result, self.gate
         result.decisions += 1
+        self._asked_seq = recorded.seq
         deadline_ns = time.monotonic_ns() + round(self._ttl_s * 1e9)
         seq = gate.open(deadline_ns)
         decision = msgspec.structs.replace(
@@ -218,7 +248,7 @@ class Replayer:
         )
         if answer.status == "accepted":
             self.result.answered += 1
-            recorded = self._run.outcomes.get(action.decision_seq)
+            recorded = self._run.outcomes.get(self._asked_seq)
             self.result.equal += recorded is not None and recorded.target == action.target
 
     def _wait_until(self, due_s: float) -> None:
