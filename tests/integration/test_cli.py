@@ -481,7 +481,7 @@ def test_session_is_listed_described_replayed_and_exported(recorded):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--step", "expected --to bus beside --speed, --step or --config"),
+        ("--step", "expected --to bus beside --speed, --step, --loop or --config"),
         ("--agent none", "none: no such checkpoint"),
         ("--agent baseline:none", "unknown baseline 'none'; there are: flat, hold"),
         ("--to bus --agent {other}", "window 2 expected, found 5"),

@@ -20,6 +20,7 @@ LIGHT = (
     "grid.wire", "grid.bus", "grid.broker", "grid.recorder", "grid.session", "grid.supervisor",
     "grid.status", "grid.feed", "grid.relay", "grid.registrar", "grid.replayer", "grid.transcript",
     "grid.topology",
+    "grid.splice", "grid.verifying", "grid.viewable", "grid.rejudging", "agents.bundle",
     "grid.paper.venue", "grid.control", "grid.node.gate", "grid.node.setup", "envs.pipeline",
     "agents.worker", "agents.grids", "agents.trials.launcher", "agents.trials.table", "launch",
     "grid.gateway.serve", "grid.proof.check", "agents.statistics.judge",
