@@ -236,7 +236,13 @@ def processes(
     # the node and the agents load an engine and a network: on a busy machine that takes its time
     specs = [
         ProcessSpec(name="broker", argv=argv("broker", "broker"), ready_timeout_s=20),
-        ProcessSpec(name="recorder", argv=argv("record", "recorder"), ready_timeout_s=30),
+        # a disk that is full must not end the trading
+        ProcessSpec(
+            name="recorder",
+            argv=argv("record", "recorder"),
+            essential=False,
+            ready_timeout_s=30,
+        ),
         ProcessSpec(name="feed", argv=argv("feed", "feed"), ready_timeout_s=30),
         ProcessSpec(name="venue", argv=argv("venue", "venue"), ready_timeout_s=30),
         ProcessSpec(

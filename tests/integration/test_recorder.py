@@ -1,5 +1,6 @@
 """The recorder as a process: what it keeps, whatever happens to it."""
 
+import contextlib
 import random
 import sys
 import time
@@ -188,6 +189,20 @@ def test_recorder_whose_disk_is_full_says_so_and_keeps_what_was_written(
     assert "events were not recorded" in recorder.text
     for end in (publisher, witness, beats, requester):
         end.close()
+
+
+def test_recorder_that_finds_no_room_to_begin_ends_with_a_sentence(
+    procs: Procs, addresses: Addresses, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    disk: Path = request.getfixturevalue("small_disk")
+    (disk / "sessions").mkdir()
+    with contextlib.suppress(OSError):
+        (disk / "full").write_bytes(bytes(1 << 20))
+    (tmp_path / "sessions").symlink_to(disk / "sessions")
+    where = msgspec.json.encode(addresses).decode()
+    recorder = procs.start(sys.executable, SERVE, "record", where, tmp_path, lifeline=True)
+    assert recorder.wait() == RecordingError.exit_code
+    assert "no session can begin: No space left on device" in recorder.text
 
 
 def _frames(requester: Requester) -> bool:

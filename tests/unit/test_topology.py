@@ -89,7 +89,7 @@ def test_processes_are_what_a_person_could_type_in_order_of_readiness() -> None:
         "python launch.py agent --id alpha --config g.toml --home h --name agent-alpha",
         "python launch.py agent --id beta --config g.toml --home h --name agent-beta",
     ]
-    assert [s.name for s in specs if not s.essential] == ["agent-alpha", "agent-beta"]
+    assert [s.name for s in specs if not s.essential] == ["recorder", "agent-alpha", "agent-beta"]
     assert [s.name for s in specs if s.completes] == ["node"]
 
 
