@@ -16,6 +16,7 @@ import zmq
 from grid import wire
 from grid.bus import Addresses, Publisher, Requester, Subscriber, new_context
 from grid.errors import BusError, ProtocolError
+from grid.gateway import rows
 from grid.gateway.hub import Hub, shown
 from grid.gateway.state import State
 from grid.history import HISTORY, history_of
@@ -50,6 +51,8 @@ class Listener:
         counters: more of them for the heartbeats.
         alive: whether the rest of the process works; the heartbeat stops with it.
         beat: called with each heartbeat.
+        role: of this process.
+        on_event: called with each event, in this thread.
     """
 
     def __init__(
@@ -60,6 +63,9 @@ class Listener:
         counters: Callable[[], dict[str, float]],
         alive: Callable[[], bool],
         beat: Callable[[], None],
+        *,
+        role: str = "gateway",
+        on_event: Callable[[rows.Event], None] = lambda event: None,
     ) -> None:
         self.lock = threading.Lock()
         self.state = State()
@@ -73,6 +79,8 @@ class Listener:
         self._counters = counters
         self._alive = alive
         self._beat = beat
+        self._role = role
+        self._on_event = on_event
         self._tracker = StreamTracker()
         self._joined: dict[str, int] = {}  # source -> the epoch whose past is here
         self._stopping = threading.Event()
@@ -99,7 +107,9 @@ class Listener:
 
     def _follow(self, context: zmq.Context[zmq.Socket[bytes]], stack: contextlib.ExitStack) -> None:
         addresses = self._addresses
-        publisher = Publisher(context, addresses.events_in, self._name, self._epoch, role="gateway")
+        publisher = Publisher(
+            context, addresses.events_in, self._name, self._epoch, role=self._role
+        )
         stack.callback(publisher.close)
         subscriber = Subscriber(context, addresses.events_out, [""])
         stack.callback(subscriber.close)
@@ -156,7 +166,7 @@ class Listener:
 
     def _heard(self, beat: wire.Heartbeat, epoch: int) -> None:
         known = self._joined.get(beat.name, -1)
-        if epoch < known or not beat.streams:
+        if epoch < known:
             return
         gaps = self._tracker.heard(beat.name, epoch, beat.streams) if epoch == known else []
         for gap in gaps:
@@ -233,3 +243,4 @@ class Listener:
             row = shown(topic, envelope, event, self.hub.n + 1)
             self.state.take(event, row, time.time_ns())
             self.hub.push(row)
+        self._on_event(row)

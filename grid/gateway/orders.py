@@ -102,7 +102,7 @@ async def place(
         reply = await _ask(desk, asked)
     if reply.status == "refused":
         taken = "used for another order" in reply.reason
-        raise Refusal(409 if taken else 422, _FOR_ANOTHER if taken else reply.reason)
+        raise Refusal(409, _FOR_ANOTHER if taken else reply.reason)
     response.headers["Location"] = f"/api/v1/orders/{name}"
     return Ordered(client_order_id=name, status=reply.status, reason=reply.reason)
 

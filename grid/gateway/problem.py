@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -57,6 +58,14 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def _methods(app: FastAPI, request: Request) -> set[str]:
+    found: set[str] = set()
+    for route in app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= set(route.methods or ())
+    return found - {"HEAD"}
+
+
 def install(app: FastAPI) -> None:
     """Let every error of an app be a problem."""
 
@@ -73,7 +82,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def failed(request: Request, e: HTTPException) -> JSONResponse:
-        return response(e.status_code, str(e.detail), e.headers)
+        headers = dict(e.headers or {})
+        if e.status_code == 405:  # the router names the methods of the first route alone
+            headers["Allow"] = ", ".join(sorted(_methods(app, request)))
+        return response(e.status_code, str(e.detail), headers)
 
     @app.exception_handler(Exception)
     async def broken(request: Request, e: Exception) -> JSONResponse:
