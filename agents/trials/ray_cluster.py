@@ -44,10 +44,11 @@ class Cluster:
     Args:
         home: of the grid.
         workers: what a trial may use.
-        where: `ray` for a Ray of this machine, begun here if there is none; or an address.
+        where: `ray` for a Ray of this machine, begun here and ended with the grid; or an address.
 
     Raises:
-        ConfigError: there is no such cluster, or no room for one trial.
+        ConfigError: there is no room for one trial.
+        ProcessDied: there is no such cluster, or it does not start.
     """
 
     def __init__(self, home: Home, workers: Workers, where: str) -> None:
@@ -225,13 +226,17 @@ def _connect(where: str, workers: Workers) -> None:
         "logging_level": logging.WARNING,
         "runtime_env": {"env_vars": {"PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1"}},
     }
-    try:
-        if where == "ray":
-            ray.init(**options)
-        else:
-            ray.init(address=where, log_to_driver=False)
-    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as e:
-        raise ConfigError(f"--on {where}: no cluster answers: {str(e).splitlines()[0]}") from e
+    # `local`: a Ray that left its address behind would be looked for, for minutes
+    how = {"address": "local", **options} if where == "ray" else {"address": where}
+    for last in (False, True):  # on a busy machine it may miss its own deadline of 30 s
+        try:
+            ray.init(**how)
+            return
+        except Exception as e:  # Ray raises exceptions of no class when it cannot start
+            ray.shutdown()
+            if last:
+                why = str(e).splitlines()[0]
+                raise ProcessDied(f"--on {where}: no cluster answers: {why}") from e
 
 
 def _gpu_share(workers: Workers) -> float:

@@ -1,37 +1,35 @@
 """The same grid on this machine's pool and on Ray, where a worker is killed."""
 
-import signal
-import warnings
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from agents import provenance
-from agents.trials import events, launcher
 from agents.trials.clusters import builder
-from agents.trials.config import TrainingGrid
-from agents.trials.events import Event
+from agents.trials.events import Saved
+from agents.trials.folder import Folder
+from agents.trials.journal import read
 from agents.trials.results import load
-from agents.trials.schedule import Schedule
 from grid.errors import ConfigError
-from grid.home import Home
 from tests.support import grids_of_trials as grids
 from tests.support import runs
+from tests.support.wait import until
 
-ray = pytest.importorskip("ray")
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setattr(provenance, "commit", lambda: "test")
-    return runs.home_with_data(tmp_path / "home")
+pytest.importorskip("ray")
 
 
-def workers_of_ray() -> list[psutil.Process]:
+def tree(name: str) -> dict[str, Any]:
+    # a holdout: what travels is the data that is cut off
+    folds = {"kind": "none", "holdout": "60min", "validation": "60min"}
+    return grids.grid_tree(name, folds=folds, workers={"processes": 2})
+
+
+def workers(launcher: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    """Processes of Ray that carry out a trial."""
     found = []
-    for child in psutil.Process().children(recursive=True):
+    for child in psutil.Process(launcher.pid).children(recursive=True):
         try:
             if "ray::carry_out" in " ".join(child.cmdline()):
                 found.append(child)
@@ -40,39 +38,41 @@ def workers_of_ray() -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.timeout(300)  # Ray alone takes 5 s to start, a trial on it 3 s more than in the pool
-def test_grid_on_ray_makes_the_same_checkpoints_though_a_worker_is_killed(home: Home) -> None:
-    def grid(name: str) -> TrainingGrid:
-        # a holdout: what travels is the data that is cut off
-        folds = {"kind": "none", "holdout": "60min", "validation": "60min"}
-        return grids.grid(name, folds=folds, workers={"processes": 2})
+@pytest.mark.timeout(300)  # Ray alone takes seconds to start, and so does each trial on it
+def test_grid_on_ray_makes_the_same_checkpoints_though_a_worker_is_killed(tmp_path: Path) -> None:
+    home, log = runs.home_with_data(tmp_path / "home"), tmp_path / "log"
+    journal = Folder(home, "on-ray").journal
+    child = grids.launch(home, tree("on-ray"), log, on="ray")
+    family: list[psutil.Process] = []
+    try:
+        until(
+            lambda: child.poll() is not None or any(isinstance(e, Saved) for e in read(journal)),
+            150,
+            "a checkpoint to come back",
+        )
+        assert child.poll() is None, log.read_text()
+        struck = workers(child)
+        for worker in struck:
+            worker.kill()
+        assert struck, log.read_text()
+        family = psutil.Process(child.pid).children(recursive=True)
+        assert child.wait(150) == 0, log.read_text()
+    finally:
+        child.kill()
+        child.wait(10)
+        _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive, "a process of Ray has outlived its launcher"
+    here = grids.launch(home, tree("here"), log)
+    assert here.wait(100) == 0, log.read_text()
 
-    killed: list[str] = []
-
-    def kill_once(schedule: Schedule, beats: Any, news: list[Event]) -> None:
-        for event in news:
-            if isinstance(event, events.Saved) and not killed:
-                for worker in workers_of_ray():
-                    worker.send_signal(signal.SIGKILL)
-                killed.append(event.trial)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Ray's own
-        done = launcher.run(grid("on-ray"), home, builder("ray"), kill_once)
-    assert done.stopped == "complete"
-    assert not workers_of_ray()
-    here = launcher.run(grid("here"), home, builder("local"), lambda *_: None)
-    assert here.stopped == "complete"
-
-    assert killed
     results = load(home.root / "grids" / "on-ray")
     again = [t for t in results.trials if t.attempts > 1]
     assert again, "no worker was lost"
     assert all("worker" in t.why for t in again)
     assert len(grids.made(home, "here")) == 2
     assert grids.made(home, "on-ray") == grids.made(home, "here")
-    log = (results.home.root / "logs" / f"{again[0].trial.id}.log").read_text()
-    assert "checkpoint" in log
+    log_file = results.home.root / "logs" / f"{again[0].trial.id}.log"
+    assert "checkpoint" in log_file.read_text()
 
 
 def test_cluster_that_is_none_is_refused_in_a_sentence() -> None:

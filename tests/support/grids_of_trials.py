@@ -27,9 +27,8 @@ from pathlib import Path
 import msgspec
 from agents import provenance
 from agents.trials import launcher
+from agents.trials.clusters import builder
 from agents.trials.config import TrainingGrid
-from agents.trials.local import Local
-from envs.rewards import Step
 from grid.config import convert
 from grid.home import Home
 
@@ -41,9 +40,7 @@ def tell(schedule, beats, events):
     for event in events:
         print(type(event).__name__, getattr(event, "trial", ""), flush=True)
 
-schedule = launcher.run(
-    grid, Home(Path(sys.argv[1])), lambda g, h: Local(h, g.workers), tell, resume=True
-)
+schedule = launcher.run(grid, Home(Path(sys.argv[1])), builder(sys.argv[3]), tell, resume=True)
 sys.exit(130 if schedule.stopped == launcher.INTERRUPTED else 0)
 """
 
@@ -83,11 +80,13 @@ def grid(name: str = "tiny-grid", **more: Any) -> TrainingGrid:
     return convert(grid_tree(name, **more), TrainingGrid, "test")
 
 
-def launch(home: Home, tree: dict[str, Any], log: Path) -> "subprocess.Popen[bytes]":
+def launch(
+    home: Home, tree: dict[str, Any], log: Path, on: str = "local"
+) -> "subprocess.Popen[bytes]":
     """Start or resume a grid in a process of its own, its events written to `log`."""
     with log.open("ab") as out:
         return subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(home.root), msgspec.json.encode(tree)],
+            [sys.executable, "-c", SCRIPT, str(home.root), msgspec.json.encode(tree), on],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=out,
