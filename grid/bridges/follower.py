@@ -44,11 +44,10 @@ class Follower:
         self.bad = 0
         self._prefixes = tuple(prefixes)
         self._seen = Position(position.marks())
-        tracker = StreamTracker()
+        self._tracker = tracker = StreamTracker()  # shared: it knows what the mender took
         for mark in sorted(position.marks(), key=lambda m: m.epoch):
             tracker.saw(mark.source, mark.epoch, mark.topic, mark.seq)
         self._mender = Mender(client, tracker, PATIENCE_S)
-        self._taken = Position(position.marks())  # by the mender, held back or not
         self._wanted: wire.Fetch | None = None
         self._asked = 0
         self._asked_s = -inf
@@ -75,12 +74,16 @@ class Follower:
             return self._beat(Arrived(ts_ns, topic, envelope, frame), now_s)
         if not topic.startswith(self._prefixes):
             return []
-        key = (envelope.source, envelope.epoch, topic, envelope.seq)
-        if self._taken.passed(*key):
+        source, epoch, seq = envelope.source, envelope.epoch, envelope.seq
+        arrived = Arrived(ts_ns, topic, envelope, frame)
+        if self._tracker.last(source, topic) == (epoch, seq - 1) and not self._mender.holds:
+            self._tracker.saw(source, epoch, topic, seq)  # by far the most
+            self._seen.advance(source, epoch, topic, seq)
+            return [arrived]
+        if self._taken(source, epoch, topic, seq):
             self.repeated += 1
             return []
-        self._taken.advance(*key)
-        return self._new(self._mender.take(Arrived(ts_ns, topic, envelope, frame), None, now_s))
+        return self._new(self._mender.take(arrived, None, now_s))
 
     def ask(self, now_s: float) -> wire.Fetch | None:
         """Return what is to be asked for now, if anything."""
@@ -115,23 +118,23 @@ class Follower:
 
     def _beat(self, arrived: Arrived, now_s: float) -> list[Arrived]:
         """Take a heartbeat: it says how far the streams of its source have come."""
-        _, topic, envelope, frame = arrived
-        key = (envelope.source, envelope.epoch, topic, envelope.seq)
-        if self._taken.passed(*key):
+        _, topic, envelope, _ = arrived
+        if self._taken(envelope.source, envelope.epoch, topic, envelope.seq):
             self.repeated += 1
             return []
-        self._taken.advance(*key)
         beat = heartbeat(topic, envelope)
         if beat is None:
             return []
         followed = {t: n for t, n in beat.streams.items() if t.startswith(self._prefixes)}
-        for stream, seq in followed.items():
-            if not self._taken.passed(envelope.source, envelope.epoch, stream, seq):
-                self._taken.advance(envelope.source, envelope.epoch, stream, seq)
         told = msgspec.structs.replace(beat, streams=followed)
-        return self._new(
-            self._mender.take(Arrived(arrived.ts_ns, topic, envelope, frame), told, now_s)
-        )
+        return self._new(self._mender.take(arrived, told, now_s))
+
+    def _taken(self, source: str, epoch: int, topic: str, seq: int) -> bool:
+        """Return whether the mender has had an event, held back or not."""
+        known_epoch, known = self._tracker.last(source, topic) or (0, 0)
+        if epoch == known_epoch:
+            return seq <= known
+        return self._seen.passed(source, epoch, topic, seq)
 
     def _new(self, events: list[Arrived]) -> list[Arrived]:
         """Return the events that come after those before them, and count what lies between."""

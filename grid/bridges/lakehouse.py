@@ -2,16 +2,14 @@
 
 import logging
 import time
-from collections.abc import Iterable
 from typing import Final
 
 from grid import wire
 from grid.bridges.lake import Lake
 from grid.bridges.position import Position
 from grid.bridges.tables import TABLES, Taken, arrow, tables_of
-from grid.errors import BridgeError, ProtocolError, SessionError
+from grid.errors import BridgeError, ProtocolError
 from grid.mender import Arrived
-from grid.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -117,37 +115,3 @@ class LakeSink:
     def close(self) -> None:
         """Commit what is there."""
         self.flush()
-
-
-def export(session: Session, lake: Lake, prefixes: Iterable[str]) -> dict[str, int]:
-    """Add a session's events to a lake, those that it has not; return the rows of each table.
-
-    A session that the lake has already, whole or in part, is not written a second time.
-
-    Raises:
-        BridgeError: the disk refused it.
-        SessionError: the session holds no event of such topics.
-    """
-    wanted = tuple(prefixes)
-    sink = LakeSink(lake)
-    before = _rows(lake)
-    found = False
-    for topic, envelope, _ in session:
-        if not topic.startswith(wanted):
-            continue
-        found = True
-        if sink.position.passed(envelope.source, envelope.epoch, topic, envelope.seq):
-            continue
-        sink.put(Arrived(0, topic, envelope, b""))
-    if not found:
-        raise SessionError(f"{session.path}: expected events of {', '.join(wanted)}, found none")
-    sink.flush()
-    after = _rows(lake)
-    return {table: rows - before.get(table, 0) for table, rows in after.items()}
-
-
-def _rows(lake: Lake) -> dict[str, int]:
-    rows: dict[str, int] = {}
-    for file in lake.manifest.files:
-        rows[file.table] = rows.get(file.table, 0) + file.rows
-    return rows

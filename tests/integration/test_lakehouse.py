@@ -13,8 +13,9 @@ import pytest
 
 from grid import wire
 from grid.bridges import lake as lakes
+from grid.bridges.exporting import to_lake
 from grid.bridges.lake import Lake, read_manifest
-from grid.bridges.lakehouse import LakeSink, export
+from grid.bridges.lakehouse import LakeSink
 from grid.bridges.position import Position
 from grid.bridges.tables import arrow
 from grid.bus import Addresses
@@ -157,8 +158,7 @@ def test_bridge_killed_while_it_writes_has_every_event_of_the_session_once(
     )
     assert Counter(duckdb.sql(union).fetchall()) == recorded
     # a session that is in the lake already adds nothing to it
-    with Lake(folder) as lake:
-        assert not any(export(Session.open(path), lake, ("md.", "exec.", "decision.")).values())
+    assert not any(to_lake(Session.open(path), folder).values())
     compact = procs.python(
         LAUNCH, "bridge", "lakehouse", "--compact", "--config", grid.config, "--home",
         grid.home.root,
@@ -168,3 +168,15 @@ def test_bridge_killed_while_it_writes_has_every_event_of_the_session_once(
     (run,) = grid.runs()
     fills = duckdb.sql(f"select trade_id, px from '{folder}/fills/*/*.parquet' order by topic_seq")
     assert fills.fetchall() == [(f.trade_id, f.px) for f in run.fills]
+    for form, pattern in (("lake", "decisions/*/*.parquet"), ("feather", "decisions.feather")):
+        out = tmp_path / form
+        home = ("--home", grid.home.root)
+        export = ("sessions", "export", "latest", "--format", form, "--out", out)
+        exported = procs.python(LAUNCH, *export, *home)
+        assert exported.wait() == 0, exported.text
+        (files,) = out.glob(pattern)
+        read = pl.read_parquet if form == "lake" else pl.read_ipc
+        frame = read(files).sort("seq")
+        assert frame["seq"].to_list() == sorted(run.decisions)
+        mark_px = [run.decisions[seq].account.mark_px for seq in frame["seq"]]
+        assert frame["account_mark_px"].to_list() == mark_px
