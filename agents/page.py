@@ -132,7 +132,7 @@ h3 {{ font-size: 14px; font-weight: 600; color: #475569; margin: 12px 0 4px; }}
 .verdict.bad {{ border-left-color: #64748b; }} .verdict.bad h2 {{ color: #475569; }}
 .read {{ margin: -4px 0 14px; padding: 2px 0 2px 12px; border-left: 3px solid {GRID};
   color: #475569; font-size: 14px; max-width: 860px; }}
-nav {{ position: sticky; top: 0; z-index: 9; background: #f8fafcee; padding: 10px 0;
+nav {{ position: sticky; top: 0; z-index: 9; background: #f8fafc; padding: 10px 0;
   margin: 0 0 8px; display: flex; flex-wrap: wrap; gap: 4px 18px; font-size: 13.5px; }}
 nav a, td a, th a {{ color: {COLORS[AGENT]}; text-decoration: none; }}
 nav a:hover, td a:hover, th a:hover {{ text-decoration: underline; }}

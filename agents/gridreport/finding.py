@@ -36,7 +36,7 @@ from grid.home import Home
 type Floats = NDArray[np.float64]
 type Tracks = dict[str, dict[str, Track]]  # trial -> span -> track
 
-_DRAWS: Final = 1_000
+_DRAWS: Final = 500
 _BINS: Final = 24
 
 

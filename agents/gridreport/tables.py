@@ -125,6 +125,7 @@ def _sheet(t: TrialRow, curves: Curves) -> str:
         drawn = "".join(
             f"<h3>equity, {name}</h3>{spark(tracks[name].ts_ns, tracks[name].equity)}"
             for name in ("validation", "test")
+            if name in tracks
         )
         figures = table(["", "validation", "test"], rows)
         body = f'<div class="pair"><div>{body}{drawn}</div><div>{figures}</div></div>'

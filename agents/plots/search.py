@@ -211,11 +211,11 @@ def parallel(axes: Mapping[str, Sequence[Any]], found: Floats, chosen: int) -> g
         found: float64, their scores.
         chosen: index of the chosen one, -1 without one.
     """
-    columns = [*axes.items(), ("Sharpe, test", found.tolist())]
+    columns = [(*axis, False) for axis in axes.items()] + [("Sharpe, test", found.tolist(), True)]
     figure = go.Figure()
     heights = []
-    for i, (path, values) in enumerate(columns):
-        height, marks = _column(values)
+    for i, (path, values, scaled) in enumerate(columns):
+        height, marks = _column(values, scaled=scaled)
         heights.append(height)
         figure.add_vline(x=i, line={"color": "#cbd5e1", "width": 1.2})
         for at, label in marks:
@@ -247,12 +247,12 @@ def parallel(axes: Mapping[str, Sequence[Any]], found: Floats, chosen: int) -> g
     return figure.update_yaxes(visible=False, range=[-0.06, 1.2])
 
 
-def _column(values: Sequence[Any]) -> tuple[Floats, list[tuple[float, str]]]:
+def _column(values: Sequence[Any], *, scaled: bool) -> tuple[Floats, list[tuple[float, str]]]:
     """Return where each value is between 0 and 1, and what to write where."""
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     distinct: list[Any] = sorted(set(values)) if numbers else list(dict.fromkeys(map(str, values)))
     last = max(len(distinct) - 1, 1)
-    if len(distinct) <= _FEW:
+    if len(distinct) <= _FEW and not scaled:
         at = {v: i / last for i, v in enumerate(distinct)}
         heights = np.array([at[v if numbers else str(v)] for v in values])
         marks = [(y, f"{v:.4g}" if numbers else str(v)[:22]) for v, y in at.items()]
@@ -269,7 +269,7 @@ def _column(values: Sequence[Any]) -> tuple[Floats, list[tuple[float, str]]]:
         for y in (0.0, 0.5, 1.0)
         for v in [ends[0] + y * (ends[1] - ends[0])]
     ]
-    return np.asarray((raw - ends[0]) / (ends[1] - ends[0])), marks
+    return np.asarray((raw - ends[0]) / ((ends[1] - ends[0]) or 1.0)), marks
 
 
 def _bar(

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
+from agents.gridreport.finding import find
 from agents.trials.events import Done, Failed, Launched, Saved
 from agents.trials.folder import Folder
 from agents.trials.journal import read
@@ -154,6 +156,13 @@ def test_grid_killed_at_random_and_resumed_finds_what_an_undisturbed_one_finds(
     calm, struck = (grids.made(home, name) for name in grids_of)
     assert calm == struck
     assert grids_of["calm"].scores == grids_of["struck"].scores
+    # and so says the report, the name apart
+    said = [
+        msgspec.structs.replace(found, name="", config={**found.config, "name": ""})
+        for found in (find(results, home, play=False)[0] for results in grids_of.values())
+    ]
+    assert said[0].verdict is not None
+    assert said[0] == said[1]
     events = read(Folder(home, "struck").journal)
     done = [e.trial for e in events if isinstance(e, Done)]
     assert len(done) == len(set(done)) == 24, "a trial was repeated"

@@ -1,0 +1,113 @@
+"""A grid's report for real: trials that were trained, baselines played, the page in a browser."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+
+from agents import provenance
+from agents.gridreport.findings import Report
+from agents.gridreport.report import JSON, write
+from agents.registry.registry import Registry
+from agents.trials import launcher
+from agents.trials.holdout import finalize
+from agents.trials.local import Local
+from grid.home import Home
+from tests.support import grids_of_trials as grids
+from tests.support import runs
+from tests.support.browser import needs_chromium, opened
+
+FOLDS = {
+    "kind": "anchored", "train": "240min", "validation": "120min", "test": "90min", "count": 2,
+    "holdout": "150min",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with two grids; in the first, one configuration fails."""
+    home = runs.home_with_data(tmp_path_factory.mktemp("report") / "home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "commit", lambda: "0123456789")
+        axes = {"env.window": [2, 3], "env.reward": ["log_equity", grids.BROKEN]}
+        train(home, "first", axes=axes, seeds=2, exclude=[{"env.window": 3, "env.reward":
+              grids.BROKEN}])  # fmt: skip
+        train(home, "second", axes={"env.window": [4]})
+    return home
+
+
+def train(home: Home, name: str, **more: Any) -> None:
+    grid = grids.grid(name, folds=FOLDS, workers={"processes": 2, "retries": 0}, **more)
+    schedule = launcher.run(
+        grid, home, lambda g, h: Local(h, g.workers), lambda schedule, beats, events: None
+    )
+    assert schedule.stopped == "complete"
+
+
+def test_report_says_what_was_found_and_opens_in_a_browser(home: Home, tmp_path: Path) -> None:
+    played: list[str] = []
+    page, report = write(home, "first", other="second", tell=played.append)
+    assert msgspec.json.decode((page.parent / JSON).read_bytes(), type=Report) == report
+    f, c = report.findings, report.circumstances
+    assert f.verdict is not None
+    assert f.chosen is not None
+    assert (f.tried, f.verdict.tried, f.verdict.records, f.excluded) == (3, 3, 2, 1)
+    assert f.statuses == {"done": 8, "failed": 4}
+    assert [row.name for row in f.baselines] == ["flat", "hold", "random", "momentum", "untrained"]
+    assert set(f.verdict.beside) == {row.name for row in f.baselines}
+    assert [len(row.scores) for row in f.baselines] == [2, 2, 4, 2, 4], "folds, or folds and seeds"
+    assert f.configurations[0].name == f.chosen.key
+    assert f.configurations[0].better is None
+    assert "as trained" in [case.name for case in f.chosen.worlds]
+    assert f.chosen.training is not None
+    assert f.chosen.diagnosis.actions is not None, "tracks keep what was asked for"
+    assert sum(f.logits) == f.verdict.overfitting.splits if f.verdict.overfitting else False
+    assert (c.state, c.launches, c.commits) == ("complete", 1, ("0123456789",))
+    assert report.other is not None
+    assert len(played) > 30
+
+    text = page.read_text().replace(get_plotlyjs(), "")
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", text), "the page needs a network"
+    for said in (
+        f.verdict.line, "RuntimeError: this reward is broken", f.data["tiny"], "0123456789",
+        "Beside second", "env.window: [2, 3] here", "Still shut", f.trials[0].digest,
+    ):  # fmt: skip
+        assert said.replace("'", "&#x27;") in text, said
+
+
+@needs_chromium
+def test_report_runs_in_a_browser_without_a_word_on_the_console(home: Home, tmp_path: Path) -> None:
+    page, report = write(home, "first", tmp_path / "out", play=False)
+    dom, console = opened(page, tmp_path / "profile")
+    assert not console
+    assert report.findings.verdict is not None
+    verdict = re.search(r'class="verdict [a-z]+"><h2>([^<]+)</h2><p>([^<]+)</p>', dom)
+    assert verdict is not None
+    assert verdict.groups() == (report.findings.verdict.grade, report.findings.verdict.line)
+    plots = dom.count('<div class="plot">')
+    assert plots > 8
+    assert len(set(re.findall(r'<div id="([^"]+)" class="plotly-graph-div js-plotly-plot', dom))
+               ) == plots, "each picture was drawn"  # fmt: skip
+
+
+def test_report_of_an_opened_holdout_and_promotion_of_what_the_grid_chose(
+    home: Home, tmp_path: Path
+) -> None:
+    _, before = write(home, "second", tmp_path / "before")
+    assert before.findings.verdict is not None
+    assert before.findings.verdict.holdout is None
+    finalize(home, "second")
+    page, after = write(home, "second", tmp_path / "after")
+    f = after.findings
+    assert f.chosen is not None
+    assert f.opened == f.chosen.key
+    assert f.verdict is not None
+    assert f.verdict.holdout is not None
+    assert set(f.verdict.holdout.beside) == {row.name for row in f.baselines}
+    assert f.verdict.overfitting is None, "there is one configuration"
+    assert json.loads((page.parent / JSON).read_bytes())["findings"]["opened"] == f.opened
+    assert Registry(home.models).digests() == []
