@@ -105,7 +105,8 @@ class EventFile:
                 chunk_size=CHUNK_BYTES,
                 # chunks are put down whole; patching their heads later is what a crash would tear
                 disable_seeking=True,
-                emit_message_indexes=False,
+                # readers that seek, Foxglove's among them, refuse a file without
+                emit_message_indexes=True,
                 compression_threads=0,
             ),
         )

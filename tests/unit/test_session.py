@@ -59,8 +59,14 @@ def test_session_gives_every_event_bit_for_bit_in_order(recorded: Path) -> None:
 
 def test_session_opens_in_the_formats_own_reader(recorded: Path) -> None:
     with (recorded / session.EVENTS).open("rb") as file:
-        messages = list(make_reader(file).iter_messages())
+        reader = make_reader(file)
+        summary = reader.get_summary()
+        messages = list(reader.iter_messages())
+    assert summary is not None
     assert len(messages) == EVENTS
+    # the format's TypeScript reader, which Foxglove uses, refuses chunks without message indexes
+    assert len(summary.chunk_indexes) == EVENTS // FLUSH_EVERY
+    assert all(chunk.message_index_offsets for chunk in summary.chunk_indexes)
     schema, channel, message = messages[0]
     assert schema is not None
     assert (schema.name, schema.encoding) == ("argonaut.bar.v1", "jsonschema")
