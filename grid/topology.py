@@ -15,6 +15,7 @@ from grid.home import Home
 from grid.identity import Security, exposed
 from grid.lifecycle import ProcessSpec
 from grid.limits import Limits
+from grid.redis.config import RedisConfig
 from grid.wire import Role
 
 Name = Annotated[
@@ -162,6 +163,7 @@ class GridConfig(_Section, frozen=True):
         gateway: REST, WebSocket and metrics; without the section there is none.
         kafka: events as records of Kafka.
         alerts: messages to people.
+        redis: orders of web clients in, events out.
     """
 
     name: Name
@@ -177,11 +179,17 @@ class GridConfig(_Section, frozen=True):
     lakehouse: LakehouseConfig | None = None
     kafka: KafkaConfig | None = None
     alerts: AlertsConfig | None = None
+    redis: RedisConfig | None = None
 
     @property
     def bridges(self) -> list[str]:
         """Names of the bridges that are switched on."""
-        sections = {"lakehouse": self.lakehouse, "kafka": self.kafka, "alerts": self.alerts}
+        sections = {
+            "lakehouse": self.lakehouse,
+            "kafka": self.kafka,
+            "alerts": self.alerts,
+            "redis": self.redis,
+        }
         return [name for name, section in sections.items() if section and section.enabled]
 
     def __post_init__(self) -> None:

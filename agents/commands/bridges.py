@@ -33,6 +33,34 @@ def _lakehouse(args: Args) -> None:
         _run(args, config, name, life, sink, section.topics, lake.manifest.saved_ns)
 
 
+@command(
+    "bridge redis",
+    "one process of a grid: orders of web clients in, events out",
+    _EXAMPLE,
+    *CHILD,
+)
+def _redis(args: Args) -> None:
+    try:
+        from grid.redis import bridge
+    except ModuleNotFoundError as e:
+        raise ConfigError(
+            f"bridge redis: {e.name} is not installed: pip install 'argonaut-nt[redis]'"
+        ) from e
+    from grid.epoch import next_epoch
+
+    config, name, life = child(args, "bridge-redis")
+    section = config.redis or _absent("redis")
+    bridge.run(
+        section,
+        config.name,
+        config.node.strategy_id,
+        config.bus,
+        life,
+        epoch=next_epoch(args.home.epochs, name),
+        name=name,
+    )
+
+
 def _run(
     args: Args, config: Any, name: str, life: Any, sink: Any, topics: Any, saved_ns: int
 ) -> None:

@@ -23,7 +23,7 @@ LIGHT = (
     "grid.splice", "grid.verifying", "grid.viewable", "grid.rejudging", "agents.bundle",
     "grid.paper.venue", "grid.control", "grid.node.gate", "grid.node.setup", "envs.pipeline",
     "agents.worker", "agents.grids", "agents.trials.launcher", "agents.trials.table", "launch",
-    "grid.gateway.serve", "grid.proof.check", "agents.statistics.judge",
+    "grid.gateway.serve", "grid.redis.bridge", "grid.proof.check", "agents.statistics.judge",
 )  # fmt: skip
 ENGINE = ("grid.node.", "envs.data.", "envs.engine", "envs.rerun", "envs.stage", "agents.bench.")
 TORCH = (
