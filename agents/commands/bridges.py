@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agents.commands.line import CHILD, child, command
-from grid.cli import Args, flag
+from grid.cli import Args, flag, option
 from grid.errors import ConfigError
 
 _EXAMPLE: Final = "--config configs/grid.toml"
@@ -80,3 +80,58 @@ def _run(
 
 def _absent(section: str) -> Any:
     raise ConfigError(f"bridge {section}: expected a section [{section}] in the config, found none")
+
+
+@command("bridge alerts", "one process of a grid: tells people what matters", _EXAMPLE, *CHILD)
+def _alerts(args: Args) -> None:
+    import os
+    import time
+
+    from grid.bridges import alerts
+
+    config, name, life = child(args, "bridge-alerts")
+    section = config.alerts or _absent("alerts")
+    urls = os.environ.get(section.urls_env, "").split()
+    if not urls:
+        raise ConfigError(
+            f"bridge alerts: expected addresses of apprise in the environment variable "
+            f"{section.urls_env}, found none"
+        )
+    args.home.bridges.mkdir(parents=True, exist_ok=True)
+    file = args.home.bridges / f"{config.name}.alerts.json"
+    sink = alerts.AlertSink(config.name, section, file, alerts.Sender(urls), time.time_ns())
+    _run(args, config, name, life, sink, alerts.TOPICS, sink.saved_ns)
+
+
+@command(
+    "bridge kafka",
+    "one process of a grid: its events as records of Kafka; or those of a session",
+    _EXAMPLE,
+    *CHILD,
+    option("--session", "send this one, and end: id, folder, file, or `latest`"),
+)
+def _kafka(args: Args) -> None:
+    from grid.bridges import backlog
+    from grid.bridges.kafka import KafkaSink
+    from grid.session import find
+
+    config, name, life = child(args, "bridge-kafka")
+    section = config.kafka or _absent("kafka")
+    args.home.bridges.mkdir(parents=True, exist_ok=True)
+    sink = KafkaSink(section, args.home.bridges / f"{config.name}.kafka.json")
+    life.ready()  # a broker may be long in coming
+
+    def stopping() -> bool:
+        life.beat()
+        return bool(life.stopping)
+
+    if not sink.catch_up(stopping):
+        return
+    if args.session:
+        frames = backlog.recorded(
+            find(args.home.sessions, args.session), sink.position, section.topics
+        )
+        sink.play(frames, stopping)
+        print(f"{sink.acknowledged:,} records sent, {sink.found:,} found that were there already")
+        return
+    _run(args, config, name, life, sink, section.topics, sink.saved_ns)

@@ -25,7 +25,6 @@ def frames(
         saved_ns: when it was, UNIX ns.
         prefixes: of the topics.
     """
-    wanted = tuple(prefixes)
     for folder in sorted(p for p in sessions.glob("*") if p.is_dir()):
         manifest = session.read_manifest(folder)
         if manifest is None or manifest.config.get("name") != grid or manifest.origin:
@@ -34,7 +33,19 @@ def frames(
             continue
         if manifest.ended_ns and manifest.ended_ns < saved_ns - _SLACK_NS:
             continue
-        for topic, envelope, _, payload in Session.open(folder).records():
-            key = (envelope.source, envelope.epoch, topic, envelope.seq)
-            if topic.startswith(wanted) and not position.passed(*key):
-                yield topic.encode() + b"\0" + payload
+        yield from recorded(folder, position, prefixes)
+
+
+def recorded(path: Path, position: Position, prefixes: Sequence[str]) -> Iterator[bytes]:
+    """Yield the frames that one session holds after a position.
+
+    Args:
+        path: of the session.
+        position: what is done.
+        prefixes: of the topics.
+    """
+    wanted = tuple(prefixes)
+    for topic, envelope, _, payload in Session.open(path).records():
+        key = (envelope.source, envelope.epoch, topic, envelope.seq)
+        if topic.startswith(wanted) and not position.passed(*key):
+            yield topic.encode() + b"\0" + payload

@@ -43,7 +43,6 @@ class KafkaConfig(_Section, frozen=True):
         topic: beginning of the Kafka topics' names.
         topics: beginnings of the bus topics.
         encoding: of a record's value.
-        timeout_s: a broker that acknowledges nothing for so long has the bridge start anew.
     """
 
     servers: Text
@@ -51,7 +50,6 @@ class KafkaConfig(_Section, frozen=True):
     topic: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+$", max_length=100)] = "argonaut"
     topics: Topics = TOPICS
     encoding: Literal["msgpack", "json"] = "msgpack"
-    timeout_s: Positive = 30.0
 
 
 class AlertsConfig(_Section, frozen=True):

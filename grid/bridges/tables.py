@@ -10,12 +10,12 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 from msgspec import inspect
 
 from grid import wire
+from grid.bridges.plain import as_json
 
 type Taken = tuple[str, wire.Envelope, wire.Event]
 
@@ -97,7 +97,7 @@ def _own(table: str) -> tuple[tuple[str, Any, Callable[[Any], Any]], ...]:
     if table == OTHERS:
         return (
             ("kind", pa.string(), lambda event: event.__struct_config__.tag),
-            ("body", pa.string(), _json),
+            ("body", pa.string(), lambda event: as_json(event).decode()),
         )
     if table == POSITIONS:
         return tuple(c for c in _own("fills") if c[0] in _POSITION)
@@ -140,20 +140,3 @@ def _arrow_type(told: inspect.Type) -> Any:
             raise TypeError(f"no column for {told}")
         case _:
             return pa.string()
-
-
-def _json(event: msgspec.Struct) -> str:
-    return msgspec.json.encode(_named(event), enc_hook=str).decode()
-
-
-def _named(value: Any) -> Any:
-    """Return what an event says with the names of its fields, which the wire leaves out."""
-    match value:
-        case msgspec.Struct():
-            return {f: _named(getattr(value, f)) for f in value.__struct_fields__}
-        case bytes():
-            return value.decode(errors="replace")
-        case tuple() | list():
-            return [_named(v) for v in value]
-        case _:
-            return value
