@@ -63,6 +63,22 @@ def test_what_exceeds_the_size_fills_one_tick_worse(account):
     assert account.ledger.position_qty == 0.0
 
 
+@pytest.mark.parametrize(
+    ("qty", "limit_px", "waits", "fills", "worst_px"),
+    [(10.0, 1.2, {"ask": 1.20001}, {"ask": 1.2}, 1.2), (-10.0, 1.1, {"bid": 1.0}, {}, 1.1)],
+)
+def test_order_with_a_limit_waits_for_its_price_and_never_pays_a_worse_one(
+    account, qty, limit_px, waits, fills, worst_px
+):
+    limited = order(qty)
+    limited.limit_px = limit_px
+    account.place(limited)
+    assert account.tick(tick(2, 100, **waits)) == ([], [])
+    _, found = account.tick(tick(3, 101, size=4.0, **fills))
+    assert [f.px for f in found] == [limit_px, worst_px]  # what exceeds the size, too
+    assert account.ledger.position_qty == qty
+
+
 def test_canceled_order_is_pending_no_more_and_never_fills(account):
     account.place(order(10.0))
     assert account.cancel("a").status == "canceled"

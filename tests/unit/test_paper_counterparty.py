@@ -134,6 +134,18 @@ def test_order_can_be_asked_for_by_its_id_and_taken_back(start):
     assert reply.status == "filled"
 
 
+def test_journal_of_before_there_were_limits_is_read_on(tmp_path):
+    file = tmp_path / "v" / "g.sqlite"
+    Journal(file).close()
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        db.execute("ALTER TABLE orders DROP COLUMN limit_px")
+        db.execute("INSERT INTO orders VALUES ('main', 'o1', 1.0, 5, 1, 2, 'open', '')")
+        db.execute("PRAGMA user_version = 1")
+        db.commit()
+    with contextlib.closing(Journal(file)) as journal:
+        assert journal.order("main", "o1").limit_px == 0.0
+
+
 def test_file_that_is_no_journal_is_one_sentence(file):
     file.parent.mkdir()
     file.write_bytes(b"no database at all, and long enough to be seen as one" * 20)

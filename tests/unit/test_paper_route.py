@@ -19,6 +19,7 @@ class Engine:
         self.opened = None
         self.client = self
         self.on_sent = lambda: None
+        self.waiting = 0  # messages to the venue without a reply
 
     def show(self, now_ns: int, quote: wire.Quote) -> None:
         self.line.append(f"tick {now_ns}")
@@ -72,6 +73,25 @@ def test_ticks_behind_one_that_waits_keep_their_order(engine, route):
     assert engine.line == ["tick 5", "a", "tick 10"]
     engine.pass_on("b")
     assert engine.line == ["tick 5", "a", "tick 10", "b", "tick 20"]
+
+
+def test_order_with_a_limit_rests_and_the_market_goes_on_once_the_venue_has_said_so(engine, route):
+    limited = order("a")
+    limited.price = 0.5
+    route.send(limited, 0)
+    engine.pass_on("a")
+    route.accepted("a")
+    engine.waiting = 1
+    route.show(quote(10))
+    assert engine.line == ["a", "tick 10"]
+    assert not route.settled
+    engine.waiting = 0
+    assert route.settled
+    assert route.open_orders == 1
+    route.show(quote(20))
+    assert engine.line[-1] == "tick 20"
+    route.closed("a")
+    assert (route.settled, route.open_orders) == (True, 0)
 
 
 def test_order_that_the_engine_denies_holds_no_tick_back(engine, route):

@@ -1,5 +1,6 @@
 """The broker's decisions about requests, without a socket."""
 
+import msgspec
 import pytest
 
 from grid import grants, wire
@@ -151,6 +152,7 @@ def holding(name: str, grant: Grant) -> Holder:
 
 BETA = holding("beta", grants.of_role("agent", "beta", ("s1",)))
 ANN = holding("ann", grants.of_role("operator", "ann", ("s1",)))
+TOM = holding("tom", grants.of_role("trader", "tom", ("s1",)))
 NODE2 = holding("node2", grants.of_role("node", "node2", ("s2",)))
 
 
@@ -182,6 +184,8 @@ def switch() -> Switch:
         (BETA, wire.Renew("s1", "alpha", 1), "may not act as agent 'alpha'"),
         (BETA, wire.Halt("s1", "r", "ann"), "may not control strategy 's1'"),
         (ANN, wire.Flatten("s2", "r", "ann"), "may not control strategy 's2'"),
+        (ANN, wire.ManualOrder("s1", "manual-1", "ann", "BUY", 1.0), "may not order for"),
+        (TOM, wire.CancelManual("s2", "manual-1", "tom"), "may not order for strategy 's2'"),
         (ANN, wire.Hello("s1", "ann", "shadow", "d"), "may not act for"),
         (ANN, wire.Tail("history", "ann", "md.X.SIM.bar", 1), "may not fetch past events"),
         (BETA, wire.Tail("history", "beta", "exec.s1", 1), "may not follow topic 'exec.s1'"),
@@ -255,3 +259,8 @@ def test_peer_that_floods_is_answered_without_a_look_and_others_are_served(
     other = holding("gamma", grants.of_role("agent", "beta", ("s1",)))
     assert switch.from_agent([b"c", b"", payload], 1.0, other)[0] == "strategies"
     assert switch.from_agent([b"a", b"", payload], 2.0, BETA)[0] == "strategies"
+
+
+def test_manual_order_is_of_whoever_has_the_key(switch):
+    order = wire.ManualOrder("s1", "manual-1", "somebody", "BUY", 1.0)
+    assert passed_on(switch, TOM, order) == msgspec.structs.replace(order, by="tom")
