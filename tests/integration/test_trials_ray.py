@@ -23,7 +23,8 @@ pytest.importorskip("ray")
 def tree(name: str) -> dict[str, Any]:
     # a holdout: what travels is the data that is cut off
     folds = {"kind": "none", "holdout": "60min", "validation": "60min"}
-    return grids.grid_tree(name, folds=folds, workers={"processes": 2})
+    base = grids.base_tree(total_steps=1_280, checkpoint_every_steps=128)  # time to be struck in
+    return grids.grid_tree(name, base=base, folds=folds, workers={"processes": 2})
 
 
 def workers(launcher: "subprocess.Popen[bytes]") -> list[psutil.Process]:
@@ -38,7 +39,7 @@ def workers(launcher: "subprocess.Popen[bytes]") -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.timeout(300)  # Ray alone takes seconds to start, and so does each trial on it
+@pytest.mark.timeout(600)  # Ray alone takes seconds to start, and so does each trial on it
 def test_grid_on_ray_makes_the_same_checkpoints_though_a_worker_is_killed(tmp_path: Path) -> None:
     home, log = runs.home_with_data(tmp_path / "home"), tmp_path / "log"
     journal = Folder(home, "on-ray").journal
@@ -47,16 +48,18 @@ def test_grid_on_ray_makes_the_same_checkpoints_though_a_worker_is_killed(tmp_pa
     try:
         until(
             lambda: child.poll() is not None or any(isinstance(e, Saved) for e in read(journal)),
-            150,
+            200,
             "a checkpoint to come back",
         )
+        if "timed out during startup" in log.read_text():
+            pytest.skip("Ray did not start within 30 s, twice")  # a limit of its own
         assert child.poll() is None, log.read_text()
         struck = workers(child)
         for worker in struck:
             worker.kill()
         assert struck, log.read_text()
         family = psutil.Process(child.pid).children(recursive=True)
-        assert child.wait(150) == 0, log.read_text()
+        assert child.wait(200) == 0, log.read_text()
     finally:
         child.kill()
         child.wait(10)
