@@ -88,16 +88,21 @@ def _soak(args: Args) -> None:
     bounds = Bounds(rss_kb_per_min=args.max_kb, fds_per_min=args.max_fds)
     out = args.home.reports / time.strftime("soak-%Y%m%d-%H%M%S.jsonl", time.gmtime())
     print(f"samples go to {out}; rings of 1 MB, unless set, so that they are full soon", flush=True)
-    how = {
-        "minutes": args.minutes,
-        "bounds": bounds,
-        "overrides": ["node.ring_mb=1", "recorder.history_mb=1", *args.set],
-        "out": out,
-    }
+    overrides = ["node.ring_mb=1", "recorder.history_mb=1", *args.set]
     with TemporaryDirectory(prefix="argonaut-") as folder:
         home, config = args.home, args.config
-        if config is None:
+        if config is None:  # many times what people trade, and not more
+            overrides = ["feed.speed=20", *overrides]
             home, config = Home(Path(folder) / "home"), Path(folder) / "grid.toml"
             bus = Addresses.ipc(Path(folder) / "bus")
             ground.write_config(config, home, ground.make(home, 0), bus)
-        watch.run(config, home, COMMAND, **how, tell=lambda line: print(line, flush=True))
+        watch.run(
+            config,
+            home,
+            COMMAND,
+            minutes=args.minutes,
+            bounds=bounds,
+            overrides=overrides,
+            out=out,
+            tell=lambda line: print(line, flush=True),
+        )

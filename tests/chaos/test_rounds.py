@@ -59,7 +59,8 @@ def test_order_that_nobody_asked_for_ends_a_round_with_its_seed(tmp_path, monkey
         with contextlib.closing(sqlite3.connect(file)) as db, db:
             epoch, seq = db.execute("SELECT epoch, seq FROM orders LIMIT 1").fetchone()
             db.execute(
-                "INSERT INTO orders VALUES ('main', 'ghost', 1.0, 0, ?, ?, 'canceled', '')",
+                "INSERT INTO orders (account_id, client_order_id, signed_qty, due_ns, epoch, seq,"
+                " status, reason) VALUES ('main', 'ghost', 1.0, 0, ?, ?, 'canceled', '')",
                 (epoch, seq),
             )
         return "an order forged"
