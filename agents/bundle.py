@@ -23,8 +23,8 @@ from uuid import uuid4
 
 import msgspec
 
-from agents.durable import sync_folder
 from grid import wire
+from grid.durable import sync_folder
 from grid.errors import SessionError
 
 VERSION: Final = 1

@@ -21,7 +21,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from agents.durable import sync_folder, write_synced
+from grid.durable import sync_folder, write_synced
 from grid.errors import CheckpointError
 from grid.spec import Spec
 from grid.venue import Venue

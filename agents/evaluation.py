@@ -15,7 +15,6 @@ import msgspec
 from tqdm import tqdm
 
 from agents.checkpoint import Checkpoint
-from agents.durable import write_atomic
 from agents.episode import Rows, range_of, run, same_data
 from agents.facts import facts
 from agents.metrics import Track
@@ -26,6 +25,7 @@ from agents.sensitivity import sensitivity
 from envs.made_bars import seen
 from envs.trading import TradingEnv
 from grid.dataset import Dataset
+from grid.durable import write_atomic
 from grid.errors import EngineError
 from grid.home import Home
 from grid.node.ledger import Ledger

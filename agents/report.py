@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from agents.diagnostics.diagnosis import Diagnosis
 from agents.diagnostics.words import said
-from agents.durable import write_atomic
 from agents.page import banner, bullets, page, pairs, picture, section, table
 from agents.plots import curves, diagnosis, latency
 from agents.plots.intervals import forest
 from agents.scorecard import AGENT, Evaluation, Facts, figures
 from agents.statistics.verdict import HOLDS, LUCK, WORTH, Verdict
+from grid.durable import write_atomic
 
 type Floats = NDArray[np.float64]
 type Parity = Sequence[tuple[str, bool, str]]

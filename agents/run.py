@@ -18,8 +18,8 @@ import msgspec
 
 from agents.checkpoint import LATEST, RESUME, Checkpoint, drop_resume
 from agents.config import RunConfig
-from agents.durable import write_atomic
 from grid.config import dump
+from grid.durable import write_atomic
 from grid.errors import ConfigError
 
 

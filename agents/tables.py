@@ -9,8 +9,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.csv  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 
-from agents.durable import write_atomic
 from grid import transcript
+from grid.durable import write_atomic
 from grid.errors import SessionError
 from grid.session import Session
 from grid.transcript import Transcript

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from agents.checkpoint import Checkpoint
 from agents.diagnostics.words import said
-from agents.durable import write_atomic
 from agents.gridreport import reading, tables
 from agents.gridreport.beside import compared
 from agents.gridreport.finding import Curves, find, grid_of
@@ -26,6 +25,7 @@ from agents.trials.events import Launched, Saved
 from agents.trials.results import GridResults, load
 from agents.trials.table import duration, short
 from grid.dataset import Dataset, to_iso
+from grid.durable import write_atomic
 from grid.errors import ArgonautError
 from grid.home import Home
 

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from agents.checkpoint import GOLDEN, ONNX, WEIGHTS, Checkpoint, Tensors
-from agents.durable import write_atomic
 from agents.policy import OnnxPolicy
 from agents.transformer import WindowTransformer
+from grid.durable import write_atomic
 from grid.errors import CheckpointError
 
 type Format = Literal["onnx", "torchscript"]

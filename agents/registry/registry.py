@@ -21,12 +21,12 @@ from uuid import uuid4
 import msgspec
 
 from agents.checkpoint import RESUME, Checkpoint
-from agents.durable import sync_folder, write_atomic
 from agents.registry import evidence as evidences
 from agents.registry import history
 from agents.registry.evidence import Evidence
 from agents.registry.history import PREFIX, Change, Name
 from grid.config import convert
+from grid.durable import sync_folder, write_atomic
 from grid.errors import CheckpointError, ConfigError
 
 _LOCK_TIMEOUT_S: Final = 30.0

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 
 from agents.config import Span
-from agents.durable import sync_folder, write_synced
 from grid.dataset import Dataset, fingerprint, to_ns
+from grid.durable import sync_folder, write_synced
 from grid.errors import DataError
 from grid.home import Home
 

@@ -19,13 +19,13 @@ from typing import Any, Final
 
 import msgspec
 
-from agents.durable import write_atomic
 from agents.trials import journal
 from agents.trials.axes import flatten
 from agents.trials.config import TrainingGrid
 from agents.trials.events import Event
 from agents.trials.messages import Beat
 from grid.config import convert, dump
+from grid.durable import write_atomic
 from grid.errors import ConfigError, TrialsError
 from grid.home import Home
 

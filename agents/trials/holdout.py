@@ -6,7 +6,6 @@ from typing import Final
 import msgspec
 
 from agents.checkpoint import Checkpoint
-from agents.durable import write_atomic
 from agents.metrics import Track
 from agents.trials import data, judging
 from agents.trials.events import Finalized
@@ -16,6 +15,7 @@ from agents.trials.launcher import whoami
 from agents.trials.results import GridResults, load
 from agents.trials.trial import Scores
 from grid.dataset import Dataset, to_ns
+from grid.durable import write_atomic
 from grid.errors import TrialsError
 from grid.home import Home
 
