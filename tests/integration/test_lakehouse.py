@@ -139,6 +139,7 @@ def test_bridge_killed_while_it_writes_has_every_event_of_the_session_once(
     grid = Grid(tmp_path, addresses, feed={"speed": 40}, agents=section)
     up = grid.up(procs)
     folder = grid.home.lakes / "test"
+    up.expect("ready bridge-lakehouse", 90.0)
     pid = grid.pid_of("bridge-lakehouse")
     until(lambda: read_manifest(folder).commit >= 1, "a commit")
     os.kill(pid, signal.SIGKILL)
