@@ -155,6 +155,7 @@ class Fill:
     currency: str
     position_qty: float
     ts_event_ns: int
+    ts_market_ns: int  # of the market event before it, on the clock of the bars; 0: not known
     manual: bool
 
 

@@ -262,6 +262,7 @@ class State:
                 currency=event.currency,
                 position_qty=event.position_qty,
                 ts_event_ns=event.ts_event_ns,
+                ts_market_ns=event.ts_market_ns,
                 manual=event.client_order_id.startswith(MANUAL),
             )
         )

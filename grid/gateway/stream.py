@@ -27,10 +27,18 @@ _BUSY: Final = 1_013
 
 
 class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a client was: the last number that it has of a feed."""
+    """Where a client was.
 
-    feed: str
-    after: int
+    Attributes:
+        feed: of a gateway's life.
+        after: the last number that it has of that.
+        streams: in their place, source, epoch and topic -> the last sequence that it has; they mean
+            the same in every life of the gateway.
+    """
+
+    feed: str = ""
+    after: int = 0
+    streams: dict[str, int] = {}
 
 
 class Subscribe(
@@ -165,7 +173,7 @@ class Streams:
             for task in (sending, hearing):
                 task.cancel()
             await asyncio.gather(sending, hearing, return_exceptions=True)
-            with contextlib.suppress(RuntimeError, OSError):
+            with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
                 await socket.close()
 
     async def _send(self, socket: WebSocket, client: Client) -> None:
@@ -203,7 +211,9 @@ class Streams:
         with listener.lock:
             hub = listener.hub
             after = hub.cut_n
-            if said.resume is not None:
+            if said.resume is not None and said.resume.streams:
+                frames = hub.since_streams(said.resume.streams, wish)
+            elif said.resume is not None:
                 same = said.resume.feed == hub.feed
                 frames = hub.since(said.resume.after, wish) if same else None
         if frames is None:
@@ -213,11 +223,11 @@ class Streams:
                 "op": "subscribed",
                 "channels": sorted(wish.channels),
                 "instruments": sorted(wish.instruments),
-                "from": said.resume.after + 1 if said.resume and frames is not None else after + 1,
+                "from": msgspec.json.decode(frames[0].text)["from"] if frames else after + 1,
             }
         )
         if said.resume is not None and frames:
-            client.begin(wish, said.resume.after)
+            client.begin(wish, 0)
             client.offer(frames)
         client.begin(wish, after)
 
