@@ -110,7 +110,7 @@ class Publisher:
         """How long this publisher has been there."""
         return time.monotonic() - self._started_s
 
-    def publish(self, topic: str, event: wire.Event) -> int:
+    def publish(self, topic: str, event: wire.Event, *, more: bool = False) -> int:
         """Send an event and return its sequence.
 
         Args:
@@ -210,11 +210,11 @@ class Subscriber:
         hwm: int = EVENTS_HWM,
     ) -> None:
         self.bad = 0
+        self._split: deque[bytes] = deque()  # of the last batch, what was not given out
         self._timeout_s = -1.0
         self.socket = new_socket(context, zmq.SUB)
         self.socket.set(zmq.RCVHWM, hwm)
         self.socket.set(zmq.SNDHWM, 0)  # else subscriptions beyond the first 1,000 are lost
-        self._split: deque[bytes] = deque()  # of the last batch, what was not given out
         for prefix in prefixes:
             self.socket.subscribe(prefix)
         connect(self.socket, address)
@@ -224,14 +224,14 @@ class Subscriber:
         self.socket.subscribe(prefix)
 
     @property
-    def fd(self) -> int:
-        """Edge-triggered descriptor: after a wake-up, drain until there is nothing more."""
-        return int(self.socket.get(zmq.FD))
-    @property
     def pending(self) -> bool:
         """Whether events of a batch are here that no socket tells of any more."""
         return bool(self._split)
 
+    @property
+    def fd(self) -> int:
+        """Edge-triggered descriptor: after a wake-up, drain until there is nothing more."""
+        return int(self.socket.get(zmq.FD))
 
     def recv(self, timeout_s: float = 0.0) -> tuple[str, wire.Envelope, bytes] | None:
         """Return the next event as (topic, envelope, whole frame), or None after `timeout_s`."""
@@ -245,7 +245,6 @@ class Subscriber:
                 self._split.extend(self._opened(frame))
                 continue
             return topic, envelope, frame
-        return None
 
     def drain(self, limit: int) -> list[tuple[str, wire.Envelope, bytes]]:
         """Return the events that are here already, at most `limit`, without waiting."""
@@ -287,8 +286,7 @@ class Subscriber:
             pass
         return frames
 
-    def frame(self, timeout_s: float = 0.0) -> bytes | None:
-        """Return the next whole frame, undecoded, or None after `timeout_s`."""
+    def _receive(self, timeout_s: float) -> bytes | None:
         if timeout_s != self._timeout_s:
             self._timeout_s = timeout_s
             self.socket.set(zmq.RCVTIMEO, to_ms(timeout_s))
@@ -297,8 +295,6 @@ class Subscriber:
         except zmq.Again:
             return None
 
-    def close(self) -> None:
-        """Close the socket."""
     def _opened(self, frame: bytes) -> list[bytes]:
         """Return the frames of a batch; of anything else none, and count it."""
         try:
@@ -309,6 +305,8 @@ class Subscriber:
         self.bad += 1
         return []
 
+    def close(self) -> None:
+        """Close the socket."""
         self.socket.close()
 
 
