@@ -71,6 +71,10 @@ class ProcessDied(ArgonautError):
     """A process of the grid ended, or stopped answering, for good."""
 
 
+class RefusedError(ArgonautError):
+    """A running grid said no to what it was asked for."""
+
+
 class BridgeError(ArgonautError):
     """What a bridge hands events on to cannot be reached, refuses them or holds something else."""
 
