@@ -5,7 +5,7 @@ wishes get the same bytes.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -58,6 +58,8 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     topic: str
     instrument: str
     text: bytes
+    stream: str  # source, epoch and topic, with spaces between
+    seq: int
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -113,7 +115,10 @@ class Hub:
         instrument = ""
         if event.channel == "market":
             instrument = str(event.data.get("instrument_id", ""))
-        kept = Kept(event.n, event.channel, event.topic, instrument, encode(event))
+        stream = f"{event.source} {event.epoch} {event.topic}"
+        kept = Kept(
+            event.n, event.channel, event.topic, instrument, encode(event), stream, event.seq
+        )
         self._ring.append(kept)
         self._fresh.append(kept)
 
@@ -135,6 +140,19 @@ class Hub:
         if after > self.n or after < first - 1:
             return None
         missed = [kept for kept in self._ring if after < kept.n <= self.cut_n]
+        return self._frames(missed, wish)
+
+    def since_streams(self, last: Mapping[str, int], wish: Wish) -> list[Frame] | None:
+        """Return what came after a sequence of each stream; None if not all is kept."""
+        first: dict[str, int] = {}
+        missed = []
+        for kept in self._ring:
+            if kept.stream in last and kept.n <= self.cut_n:
+                first.setdefault(kept.stream, kept.seq)
+                if kept.seq > last[kept.stream]:
+                    missed.append(kept)
+        if any(first.get(stream, seq + 2) > seq + 1 for stream, seq in last.items()):
+            return None
         return self._frames(missed, wish)
 
     def _frames(self, events: list[Kept], wish: Wish) -> list[Frame]:
