@@ -93,7 +93,8 @@ class Context(zmq.Context[zmq.Socket[bytes]]):
                 if end.generation != self.identity.generation:
                     self._rebind(end, self.identity)
             elif self._is_denied(end, now_s) or end.generation != self.identity.generation:
-                end.socket.disconnect(end.address)
+                with contextlib.suppress(zmq.ZMQError):  # ZeroMQ has dropped it where it was denied
+                    end.socket.disconnect(end.address)
                 self._connect(end, self.identity)
 
     def hand_over(self, socket: Socket) -> None:
