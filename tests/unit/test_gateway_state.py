@@ -1,11 +1,14 @@
 """What the gateway makes of a grid's events."""
 
+import asyncio
+
 import msgspec
 import pytest
 
 from grid import wire
-from grid.gateway.hub import Hub, Wish, shown
+from grid.gateway.hub import Frame, Hub, Wish, shown
 from grid.gateway.state import ALIVE_NS, State
+from grid.gateway.stream import QUEUE, SLOW, Client
 
 NOW_NS = 1_000_000_000_000
 
@@ -165,6 +168,31 @@ def test_resume_gives_what_came_after_and_none_if_it_is_gone():
     assert hub.since(5, ALL) == []
     assert hub.since(1, ALL) is None
     assert hub.since(6, ALL) is None
+
+
+def test_resume_by_stream_gives_what_came_after_its_sequence_and_none_if_it_is_gone():
+    hub = hub_with(*(quote(float(n)) for n in range(1, 6)), kept=3)
+    hub.cut([])
+    stream = "node 1 md.X.quote"
+    assert [e["seq"] for e in events_of(hub.since_streams({stream: 3}, ALL))] == [4, 5]
+    assert hub.since_streams({stream: 1}, ALL) is None
+    assert hub.since_streams({"node 2 md.X.quote": 9}, ALL) is None
+
+
+def test_client_that_reads_slowly_is_conflated_then_loses_the_oldest_and_is_told():
+    async def slowly():
+        client = Client()
+        client.begin(ALL, 0)
+        for n in range(1, QUEUE + 6):
+            client.offer([Frame(b"%d" % n, 2, n)])
+            if n > SLOW + 1:
+                assert client.wished.conflate
+        said = [await client.take() for _ in range(QUEUE + 1)]
+        assert msgspec.json.decode(said[0]) == {"op": "dropped", "events": 10, "total": 10}
+        assert said[1:] == [b"%d" % n for n in range(6, QUEUE + 6)]
+        assert not client.wished.conflate
+
+    asyncio.run(slowly())
 
 
 def test_bytes_are_left_out_of_what_is_shown():
