@@ -144,6 +144,7 @@ def _settings(own: GatewayConfig, app: object) -> uvicorn.Config:
             ws_max_size=16 << 10,
             ws_ping_interval=20.0,
             log_config=None,
+            log_level="warning",  # its lines of INFO have tickets in them
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=_END_S,

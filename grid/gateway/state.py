@@ -224,6 +224,12 @@ class State:
         action, answer = event.action, event.answer
         agent = self._agent(action.strategy_id, action.agent_id)
         agent.answers[answer.status] = agent.answers.get(answer.status, 0) + 1
+        if action.policy:
+            agent.policy = action.policy
+        if not agent.role and answer.status in ("accepted", "shadow"):
+            # it joined longer ago than the histories go back
+            agent.role = "shadow" if answer.status == "shadow" else "champion"
+            agent.lease = action.lease
         asked_ns = self._asked_ns.get((action.strategy_id, action.epoch, action.decision_seq))
         if asked_ns is not None and answer.status in ("accepted", "shadow"):
             agent.latency_us = (event.ts_recv_ns - asked_ns) / 1e3

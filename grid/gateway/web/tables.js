@@ -31,7 +31,8 @@ function put(id, rows, nothing) {
 const side = (word) => [word || "–", word === "BUY" ? "buy" : "sell"];
 
 export function agents(list, nowMs) {
-  put("agents", list.map((a) => {
+  const sorted = [...list].sort((a, b) => b.holder - a.holder || a.agent_id.localeCompare(b.agent_id));
+  put("agents", sorted.map((a) => {
     const answers = Object.entries(a.answers).map(([k, v]) => `${k} ${v}`).join(", ");
     return row([
       [a.agent_id, "", answers], [a.holder ? `${a.role} · trades` : a.role, a.holder ? "up" : ""], [a.policy.slice(0, 16) || "–", "id", a.policy],
