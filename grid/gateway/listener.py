@@ -209,6 +209,8 @@ class Listener:
         while first <= last and places and time.monotonic() < deadline_s:
             if self._stopping.is_set():
                 return
+            if self._alive():
+                self._beat()  # many ranges may take longer than a supervisor waits
             fetch = wire.Fetch(places[0], self._name, source, epoch, topic, first, last)
             try:
                 reply = self._requester.ask(fetch, _ASK_S)

@@ -246,6 +246,8 @@ class State:
             order.reason = event.reason or None
 
     def _fill(self, event: wire.Fill) -> None:
+        if event.qty <= 0.0:
+            return  # of nobody who keeps to the protocol
         name = event.strategy_id
         order = self._known_order(event.client_order_id, name)
         order.side, before = event.side, order.filled_qty

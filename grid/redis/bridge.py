@@ -280,7 +280,7 @@ class Outbox:
         if self._sent is None:
             found = self._client.hgetall(self._names.positions)
             self._sent = {stream.decode(): int(seq) for stream, seq in found.items()}
-        names, sent = self._names, dict(self._sent)
+        names, sent, out = self._names, dict(self._sent), 0
         with self._client.pipeline(transaction=True) as all_or_none:
             for event in part:
                 stream = f"{event.source} {event.epoch} {event.topic}"
@@ -288,6 +288,7 @@ class Outbox:
                     self.counts["events_known"] += 1
                     continue
                 sent[stream] = event.seq
+                out += 1
                 text = encode(event)
                 fields = {"topic": event.topic, "type": event.type, "event": text}
                 all_or_none.xadd(
@@ -298,5 +299,5 @@ class Outbox:
             if changed := {k: v for k, v in sent.items() if self._sent.get(k) != v}:
                 all_or_none.hset(names.positions, mapping=changed)
                 all_or_none.execute()
-        self.counts["events_out"] += sum(v - self._sent.get(k, 0) for k, v in changed.items())
+        self.counts["events_out"] += out
         self._sent = sent

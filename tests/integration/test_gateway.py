@@ -1,8 +1,11 @@
 """The gateway of a real grid: orders, views, streams, metrics; killed and started again."""
 
+import contextlib
 import os
 import re
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +17,11 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.support import markets
-from tests.support.gateways import Gateway
+from tests.support.gateways import Gateway, free_port
 from tests.support.grids import ROOT, Grid
+from tests.support.procs import until
+
+BINARY = shutil.which("prometheus")
 
 LIMIT = {"type": "limit", "side": "BUY", "qty": 1_000, "limit_px": 0.5}
 
@@ -34,7 +40,35 @@ def gateway(tmp_path, addresses, procs):
     made.client.close()
 
 
-def test_web_client_orders_watches_and_finds_all_again_after_a_kill(gateway):
+def asked_of_prometheus(gateway, folder, query):
+    """Let a real Prometheus scrape the gateway, and return what it answers to a query."""
+    config, port = folder / "prometheus.yml", free_port()
+    config.write_text(
+        "global: {scrape_interval: 1s}\nscrape_configs:\n"
+        f"- job_name: argonaut\n  authorization: {{credentials: {gateway.key}}}\n"
+        f"  static_configs: [{{targets: ['127.0.0.1:{gateway.port}']}}]\n"
+    )
+    process = subprocess.Popen(
+        [
+            BINARY, f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{port}", "--log.level=error",
+        ]
+    )  # fmt: skip
+
+    def answered():
+        with contextlib.suppress(httpx.HTTPError, ValueError):  # it says 503 while it starts
+            url = f"http://127.0.0.1:{port}/api/v1/query"
+            return httpx.get(url, params={"query": query}).json()["data"]["result"]
+        return None
+
+    try:
+        return until(answered, "Prometheus to have scraped", 60.0)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_web_client_orders_watches_and_finds_all_again_after_a_kill(gateway, tmp_path):
     with gateway.socket("orders", "fills", "market") as socket:
         first = gateway.order("a", type="market", side="BUY", qty=1_000)
         assert (first.status_code, first.json()["status"]) == (202, "accepted")
@@ -65,6 +99,10 @@ def test_web_client_orders_watches_and_finds_all_again_after_a_kill(gateway):
     gateway.ready()  # again, started by the supervisor
     kept = gateway.get("orders", status="open")["items"]
     assert [order["client_order_id"] for order in kept] == [rests]
+    seen = {f"{e['source']} {e['epoch']} {e['topic']}": e["seq"] for e in (fill,)}
+    with gateway.socket("fills", "decisions", resume={"streams": seen}) as late:
+        late.event(lambda e: e["topic"] == fill["topic"])
+        assert late.heard[0]["seq"] > fill["seq"]
     assert gateway.get(f"orders/{name}") == {**filled, "n": gateway.get(f"orders/{name}")["n"]}
     assert gateway.order("a", type="market", side="BUY", qty=1_000).json()["status"] == "duplicate"
     assert gateway.client.delete(f"orders/{rests}").status_code == 202
@@ -94,6 +132,9 @@ def test_web_client_orders_watches_and_finds_all_again_after_a_kill(gateway):
     assert up == dict.fromkeys(
         ("broker", "recorder", "feed", "venue", "node", "agent-alpha", "gateway"), 1.0
     )
+    if BINARY is not None:
+        scraped_up = asked_of_prometheus(gateway, tmp_path, "argonaut_process_up")
+        assert {s["metric"]["process"] for s in scraped_up} == set(up)
     dashboard = (ROOT / "docs" / "grafana" / "argonaut.json").read_text()
     assert set(re.findall(r"argonaut_[a-z_]+", dashboard)) <= set(families)
 
@@ -127,3 +168,29 @@ def test_schemathesis_finds_no_fault_with_the_api(gateway, tmp_path):
         check=False, cwd=tmp_path, capture_output=True, text=True, timeout=250,
     )  # fmt: skip
     assert found.returncode == 0, found.stdout[-4_000:]
+
+
+def test_gateway_speaks_tls_and_refuses_an_address_of_all_without_a_key(tmp_path, addresses, procs):
+    grid, port = Grid(tmp_path, addresses), free_port()
+    files = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes", "-days", "1", "-subj", "/CN=localhost", "-addext",
+            "subjectAltName=DNS:localhost", "-out", files[0], "-keyout", files[1],
+        ],
+        check=True, capture_output=True, timeout=30,
+    )  # fmt: skip
+    over = [f"gateway.port={port}", f"gateway.cert={files[0]}", f"gateway.cert_key={files[1]}"]
+    sets = [word for each in over for word in ("--set", each)]
+    gateway = grid.child(procs, "gateway", *sets)
+    gateway.ready()
+    trusted = ssl.create_default_context(cafile=files[0])
+    url = f"https://localhost:{port}/api/v1"
+    assert httpx.get(f"{url}/health", verify=trusted).json()["status"] == "ok"
+    found = httpx.get(f"{url}/ready", verify=trusted)  # no broker runs, and it says so
+    assert (found.status_code, found.json()["broker"]) == (503, False)
+    open_to_all = grid.child(procs, "gateway", "--set", "gateway.host=0.0.0.0")
+    assert open_to_all.wait() == 2
+    assert "an API key is expected, found none" in open_to_all.text
+    assert gateway.stop() == 0

@@ -12,8 +12,12 @@ import pytest
 import redis
 
 from grid import wire
+from grid.paper import log
+from grid.proof.check import check
+from grid.proof.evidence import read
 from grid.redis.config import RedisConfig
 from grid.redis.orders import Orders, client_order_id
+from grid.session import find
 from tests.support import markets
 from tests.support.gateways import free_port
 from tests.support.grids import ROOT, Grid
@@ -87,6 +91,9 @@ def test_orders_are_carried_out_once_though_bridge_and_redis_are_killed(
     streams = [(e["source"], e["epoch"], e["topic"], e["seq"]) for e in events]
     assert len(set(streams)) == len(streams)
     up.stop()
+    journal = log.read(grid.home.venues / "test.sqlite", "main")
+    proved = check(read([find(grid.home.sessions, "latest")], journal))
+    assert [one for one in proved if one.violations] == []
     (run,) = grid.runs()
     ours = [f.client_order_id for f in run.fills if f.client_order_id in ids]
     assert sorted(ours) == sorted(ids)
