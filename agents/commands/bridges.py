@@ -100,6 +100,8 @@ def _alerts(args: Args) -> None:
     args.home.bridges.mkdir(parents=True, exist_ok=True)
     file = args.home.bridges / f"{config.name}.alerts.json"
     sink = alerts.AlertSink(config.name, section, file, alerts.Sender(urls), time.time_ns())
+    if section.telegram_chats:
+        _listen(args, config, section, sink)
     _run(args, config, name, life, sink, alerts.TOPICS, sink.saved_ns)
 
 
@@ -135,3 +137,31 @@ def _kafka(args: Args) -> None:
         print(f"{sink.acknowledged:,} records sent, {sink.found:,} found that were there already")
         return
     _run(args, config, name, life, sink, section.topics, sink.saved_ns)
+
+
+def _listen(args: Args, config: Any, section: Any, sink: Any) -> None:
+    import os
+
+    from grid import control
+    from grid.bridges.telegram import Bot, Command
+
+    token = os.environ.get(section.telegram_token_env, "")
+    if not token:
+        raise ConfigError(
+            f"bridge alerts: expected a bot's token in the environment variable "
+            f"{section.telegram_token_env}, found none"
+        )
+    target = control.Target(config.name, config.node.strategy_id, config.bus, config.security)
+
+    def act(command: Command) -> str:
+        match command.verb:
+            case "status":
+                return str(sink.status())
+            case "positions":
+                return str(sink.positions())
+            case verb:
+                said = {"by": command.by, "reason": command.reason}
+                return control.act(verb, target, args.home, **said)
+
+    file = args.home.bridges / f"{config.name}.telegram"
+    Bot(section.telegram_api, token, section.telegram_chats, file, act).start()

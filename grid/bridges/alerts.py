@@ -136,6 +136,23 @@ class AlertSink:
         )
         self._changed = False
         self._save_s = 0.0
+        self._beats: dict[str, wire.Heartbeat] = {}
+
+    def status(self) -> str:
+        """Return a line for each process that was heard of; from any thread."""
+        beats = sorted(self._beats.copy().items())
+        return (
+            "\n".join(f"{name}: {b.state}, {b.uptime_s:,.0f} s" for name, b in beats) or "nothing"
+        )
+
+    def positions(self) -> str:
+        """Return a line for each process that tells a position; from any thread."""
+        told = [
+            f"{name}: {beat.counters['position_qty']:,.10g}"
+            for name, beat in sorted(self._beats.copy().items())
+            if "position_qty" in beat.counters
+        ]
+        return "\n".join(told) or "nothing"
 
     def put(self, arrived: Arrived) -> None:
         """Take the next event."""
@@ -144,6 +161,8 @@ class AlertSink:
             event = wire.event(envelope)
         except ProtocolError:
             return  # of a kind that only later versions know
+        if isinstance(event, wire.Heartbeat):
+            self._beats[event.name] = event
         for alert in self._rules.take(envelope, event, time.time_ns()):
             self._outbox.put(alert)
             self._save_s = 0.0

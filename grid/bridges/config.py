@@ -65,6 +65,9 @@ class AlertsConfig(_Section, frozen=True):
         silent_s: an agent whose heartbeats stop for so long is lost.
         per_minute: messages; what comes beyond is counted and told in one line.
         summary: whether a summary is sent after each UTC day.
+        telegram_chats: ids of the Telegram chats whose commands are obeyed; none: no commands.
+        telegram_token_env: name of the variable with the token of the bot that takes them.
+        telegram_api: where the Bot API is.
     """
 
     enabled: bool = True
@@ -73,3 +76,6 @@ class AlertsConfig(_Section, frozen=True):
     silent_s: Positive = 5.0
     per_minute: Annotated[int, msgspec.Meta(ge=1)] = 20
     summary: bool = True
+    telegram_chats: tuple[int, ...] = ()
+    telegram_token_env: Text = "ARGONAUT_TELEGRAM_TOKEN"
+    telegram_api: Annotated[str, msgspec.Meta(pattern=r"^https?://")] = "https://api.telegram.org"

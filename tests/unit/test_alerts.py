@@ -5,6 +5,7 @@ import pytest
 from grid import wire
 from grid.bridges.outbox import RETRY_S, Kept, Outbox
 from grid.bridges.rules import Alert, Rules, State
+from grid.bridges.telegram import Command, command_of
 
 DAY_NS = 86_400_000_000_000
 S_NS = 1_000_000_000
@@ -136,3 +137,33 @@ def test_outbox_joins_what_comes_faster_than_may_be_sent() -> None:
     assert message[0] == "50 alerts"
     assert message[1].endswith("and 40 more")
     assert box.sent == 50
+
+
+def update(**message: object) -> dict[str, object]:
+    said = {"chat": {"id": 42, "username": "ann"}, "text": "/halt", "date": 9, **message}
+    return {"update_id": 1, "message": said}
+
+
+def test_command_is_taken_from_an_allowed_chat_with_its_name_and_reason() -> None:
+    assert command_of(update(text="/halt@bot odd  fills "), {42}) == Command(
+        "halt", 42, "telegram:ann", "odd  fills", 9
+    )
+    assert command_of(update(chat={"id": 42}, **{"from": {"first_name": "Bo"}}), {42}) == Command(
+        "halt", 42, "telegram:Bo", "", 9
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"chat": {"id": 7}},
+        {"chat": 42},
+        {"text": "halt"},
+        {"text": "/sell all"},
+        {"text": None},
+        {"text": "/"},
+    ],
+)
+def test_what_is_no_command_or_of_another_chat_is_none(said: dict[str, object]) -> None:
+    assert command_of(update(**said), {42}) is None
+    assert command_of({"update_id": 1}, {42}) is None
