@@ -7,7 +7,10 @@ from typing import Any, Final
 from agents.commands.line import COMMAND, command
 from grid.cli import Args, flag, option
 
-_MODEL: Final = option("model", "a checkpoint, a run, or model:NAME, as in model:eurusd/champion")
+_MODEL: Final = option(
+    "model", "a checkpoint, a run, model:NAME as in model:eurusd/champion, or grid:NAME, its chosen"
+)
+_GRID: Final = "grid:"
 _NAME: Final = option("name", "STRATEGY/ROLE, as in eurusd/champion")
 _BY: Final = option("--by", "who asks (default: USER@HOST)", default="")
 _WHY: Final = option("--why", "the reason, for the history", default="")
@@ -40,6 +43,7 @@ def _models_check(args: Args) -> int:
 
     registry = _registry(args)
     kept = registry.add(_checkpoint(args.model, args))
+    home = _home(args.model, args)
 
     def tell(found: Any) -> None:
         registry.learn(kept.digest, found)
@@ -47,7 +51,7 @@ def _models_check(args: Args) -> int:
             f"{'passed' if found.passed else 'FAILED'}  {found.what:<10}  {found.said}", flush=True
         )
 
-    return 0 if all(found.passed for found in prove(kept, args.home, COMMAND, tell)) else 1
+    return 0 if all(found.passed for found in prove(kept, home, COMMAND, tell)) else 1
 
 
 @command(
@@ -63,8 +67,13 @@ def _models_check(args: Args) -> int:
 def _models_promote(args: Args) -> None:
     from agents.registry.show import told
 
-    checkpoint = _checkpoint(args.model, args)
-    change = _registry(args).promote(checkpoint, args.name, force=args.force, **_said(args))
+    checkpoint, registry = _checkpoint(args.model, args), _registry(args)
+    if _grid(args.model):
+        from agents.gridreport.promoting import evidence
+
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        registry.learn(checkpoint.digest, evidence(args.home, _grid(args.model), at))
+    change = registry.promote(checkpoint, args.name, force=args.force, **_said(args))
     print(told(change))
 
 
@@ -121,7 +130,23 @@ def _checkpoint(name: str, args: Args) -> Any:
     from agents.checkpoint import Checkpoint
     from agents.registry.registry import resolve
 
+    if _grid(name):
+        from agents.gridreport.promoting import chosen
+
+        return chosen(args.home, _grid(name))
     return Checkpoint.open(resolve(name, args.home.models))
+
+
+def _grid(name: str) -> str:
+    """Return the name of the grid that is meant, or an empty string."""
+    return name.removeprefix(_GRID) if name.startswith(_GRID) else ""
+
+
+def _home(name: str, args: Args) -> Any:
+    """Return where the data of a checkpoint are: a grid's trials have read datasets of its own."""
+    from agents.trials.folder import Folder
+
+    return Folder(args.home, _grid(name)).home if _grid(name) else args.home
 
 
 def _said(args: Args) -> dict[str, str]:

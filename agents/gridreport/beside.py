@@ -57,6 +57,8 @@ def _records(ours: Findings, mine: Curves, theirs: Findings, other: Curves) -> s
     a, b = mine.table, other.table
     if a is None or b is None or ours.chosen is None or theirs.chosen is None:
         return ""
+    if a.ts_ns[-1] < b.ts_ns[0] or b.ts_ns[-1] < a.ts_ns[0]:
+        return ""
     moments = np.union1d(a.ts_ns, b.ts_ns)
     shown = {}
     for f, t in ((ours, a), (theirs, b)):

@@ -1,13 +1,17 @@
-"""What must be known of a checkpoint before it may trade: three things, each shown by a run."""
+"""What must be known of a checkpoint before it may trade: three things, each shown by a run.
+
+Of one that a training grid chose, the verdict on the grid is known, too, and counts as much.
+"""
 
 from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
 
-type What = Literal["evaluation", "lookahead", "parity"]
+type What = Literal["evaluation", "lookahead", "parity", "grid"]
 
 DEMANDED: Final[tuple[What, ...]] = ("evaluation", "lookahead", "parity")
+KNOWN: Final[tuple[What, ...]] = (*DEMANDED, "grid")
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,7 +22,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         passed: whether it held.
         said: in a sentence, how or why not.
         at: time by this machine's clock, UTC.
-        metrics: figures of the agent on held-out time; of the evaluation only.
+        metrics: figures of the agent on held-out time, or of a grid's verdict.
     """
 
     what: What
@@ -29,9 +33,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def newest(found: Iterable[Evidence]) -> dict[What, Evidence]:
-    """Return the last evidence of each kind, in the order in which it is demanded."""
+    """Return the last evidence of each kind, that which is demanded first."""
     last = {evidence.what: evidence for evidence in found}
-    return {what: last[what] for what in DEMANDED if what in last}
+    return {what: last[what] for what in KNOWN if what in last}
 
 
 def lacking(found: Iterable[Evidence]) -> list[str]:

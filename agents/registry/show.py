@@ -40,13 +40,13 @@ def describe(registry: Registry, checkpoint: Checkpoint) -> str:
         f"{'trained':<12} {m.algo}, {m.steps:,} decisions on {m.data.name}, seed {m.seed}",
     ]
     found = evidences.newest(registry.evidence(digest))
-    for what in evidences.DEMANDED:
+    for what in evidences.KNOWN:
         if what in found:
             evidence = found[what]
             said = f"{'passed' if evidence.passed else 'FAILED'} {evidence.at}: {evidence.said}"
             figures = ", ".join(f"{k} {v:.4g}" for k, v in evidence.metrics.items())
             lines.append(f"{what:<12} {said}{f' ({figures})' if figures else ''}")
-        else:
+        elif what in evidences.DEMANDED:
             lines.append(f"{what:<12} not checked: models check {digest}")
     changes = [c for c in registry.changes() if digest in (c.digest, c.before)]
     lines += [f"{'history' if not i else '':<12} {told(c)}" for i, c in enumerate(changes)]

@@ -9,10 +9,16 @@ import msgspec
 import pytest
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
+import launch
 from agents import provenance
 from agents.gridreport.findings import Report
+from agents.gridreport.promoting import chosen, evidence
 from agents.gridreport.report import JSON, write
+from agents.registry.evidence import DEMANDED, Evidence
+from agents.registry.history import names
 from agents.registry.registry import Registry
+from agents.registry.show import describe
+from agents.statistics.verdict import HOLDS, WORTH
 from agents.trials import launcher
 from agents.trials.holdout import finalize
 from agents.trials.local import Local
@@ -20,6 +26,8 @@ from grid.home import Home
 from tests.support import grids_of_trials as grids
 from tests.support import runs
 from tests.support.browser import needs_chromium, opened
+
+pytestmark = pytest.mark.timeout(300)  # twenty seconds each on a machine with time to spare
 
 FOLDS = {
     "kind": "anchored", "train": "240min", "validation": "120min", "test": "90min", "count": 2,
@@ -110,4 +118,21 @@ def test_report_of_an_opened_holdout_and_promotion_of_what_the_grid_chose(
     assert set(f.verdict.holdout.beside) == {row.name for row in f.baselines}
     assert f.verdict.overfitting is None, "there is one configuration"
     assert json.loads((page.parent / JSON).read_bytes())["findings"]["opened"] == f.opened
-    assert Registry(home.models).digests() == []
+
+    # what the grid chose may be a model, with the verdict beside it
+    checkpoint, found = chosen(home, "second"), evidence(home, "second", "2020-01-01")
+    assert checkpoint.digest in {t.digest for t in f.trials if t.fold == 1}
+    assert found.passed == (f.verdict.grade in (WORTH, HOLDS))
+    assert f"grid second: {f.verdict.grade}: {f.verdict.line} 1 tried" in found.said
+    assert found.metrics["deflated"] == f.verdict.deflated
+    registry = Registry(home.models)
+    for what in DEMANDED:
+        registry.learn(checkpoint.digest, Evidence(what=what, passed=True, said="", at=""))
+    promote = ["models", "promote", "grid:second", "tiny/champion", "--home", str(home.root)]
+    status = launch.main(promote)
+    assert (status == 0) == found.passed, "a grid that found nothing demands --force"
+    assert launch.main([*promote, "--force", "--why", "to see it"]) == 0
+    change = names(registry.changes())["tiny/champion"]
+    assert change.forced != found.passed
+    assert change.evidence[-1].said == found.said
+    assert found.said in describe(registry, checkpoint)
