@@ -161,6 +161,7 @@ def _all(screen: Screen, gateway: Gateway, grid: Grid) -> None:
     os.kill(grid.pid_of("gateway"), signal.SIGKILL)
     screen.until("link", lambda text: text != "live")
     screen.until("banner", lambda text: "not reached" in text)
+    assert page.locator("body[data-stale]").count() == 1  # greyed
     gateway.ready()
     screen.until("link", lambda text: text == "live")
     screen.until("fill-count", lambda text: text == shown(len(all_fills(gateway))))
