@@ -29,7 +29,7 @@ from grid.durable import write_atomic
 from grid.errors import ConfigError, TrialsError
 from grid.home import Home
 
-FREE_TO_CHANGE: Final = ("workers.", "budget.")
+FREE_TO_CHANGE: Final = ("workers", "budget")
 _CLAIM_S: Final = 0.5
 
 
@@ -203,7 +203,7 @@ def check_same(name: str, was: TrainingGrid, now: TrainingGrid) -> None:
     keys = [
         k
         for k in sorted(before.keys() | after.keys())
-        if before.get(k) != after.get(k) and not k.startswith(FREE_TO_CHANGE)
+        if before.get(k) != after.get(k) and k.partition(".")[0] not in FREE_TO_CHANGE
     ]
     if keys:
         said = ", ".join(f"{k} was {before.get(k)!r}, is {after.get(k)!r}" for k in keys[:4])

@@ -35,8 +35,8 @@ class TrialResult:
         status: `done`, `pruned`, `failed`; `waiting` or `running` in a grid that is not complete.
         steps: decisions in training.
         attempts: how often it was begun.
-        why: it was pruned or failed.
-        log: last lines of its last death.
+        why: it was pruned or failed, or waits to be tried again.
+        log: last lines of its last death, if it has not outlived it.
         rungs: steps of each rung reached -> validation score there.
         outcome: digest and figures, of one that is done.
         folder: of its run.

@@ -73,7 +73,7 @@ class State:
         rungs: index -> score.
         outcome: of one that is done.
         why: it failed or was pruned.
-        log: last lines of its last death.
+        log: last lines of its death; both are empty where it has outlived it.
     """
 
     def __init__(self, trial: Trial, batch: int) -> None:
@@ -162,6 +162,7 @@ class Schedule:
             case Done():
                 state = self.trials[event.trial]
                 state.phase, state.outcome = "done", event.outcome
+                state.why = state.log = ""  # of a death that it has outlived
                 state.steps = event.outcome.steps
             case Stopped():
                 self.stopped = event.why

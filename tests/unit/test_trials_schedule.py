@@ -166,9 +166,13 @@ def test_schedule_word_of_an_earlier_attempt_changes_nothing() -> None:
     play.say(messages.Died, trial, why="was killed")
     play.now_ns += S_NS
     play.go()
+    assert play.schedule.trials[trial].why == "was killed"
     late = messages.Finished(trial=trial, attempt=1, outcome=grids.outcome(9.0))
     assert play.schedule.heard(late, play.now_ns) == []
     assert play.phases() == {trial: "running"}
+    play.finish(trial)
+    assert play.phases() == {trial: "done"}
+    assert play.schedule.trials[trial].why == "", "it has outlived that"
 
 
 def test_schedule_after_a_launcher_died_repeats_nothing_and_blames_no_trial() -> None:
