@@ -109,6 +109,15 @@ def test_processes_on_paper_have_a_venue_before_the_node() -> None:
     assert specs[3].essential
 
 
+def test_gateway_and_redis_are_processes_that_a_grid_can_do_without() -> None:
+    specs = processes(grid(gateway={}, redis={}), ("argonaut",), Path("g.toml"), Home(Path("h")))
+    found = {spec.name: spec for spec in specs}
+    assert found["gateway"].argv[:2] == ("argonaut", "gateway")
+    assert found["bridge-redis"].argv[:3] == ("argonaut", "bridge", "redis")
+    assert not found["gateway"].essential
+    assert not found["bridge-redis"].essential
+
+
 def test_process_that_binds_sees_its_own_ends_and_reaches_the_others() -> None:
     bind = {name: f"ipc:///b/{name}" for name in Addresses.__struct_fields__}
     found = grid(bind=bind)
