@@ -32,7 +32,8 @@ from grid.sockets import Addresses
 log = logging.getLogger(__name__)
 
 BURST: Final = 500  # events before subscriptions have their turn
-MAX_SUBSCRIPTIONS: Final = 10_000  # of one key, over all its connections
+SUBSCRIPTIONS: Final = 20  # before events have their turn: whoever makes many shall wait
+MAX_SUBSCRIPTIONS: Final = 2_000  # of one key, over all its connections
 TURN_S: Final = 0.1  # the longest wait of the loop
 REFRESH_S: Final = 0.5
 _SWITCH_S: Final = 0.0005  # so that a burst of events does not keep requests from their thread
@@ -207,7 +208,7 @@ class Relay:
     def _subscribe(self) -> None:
         """Make the subscriptions that are asked for and may be made."""
         try:
-            for _ in range(BURST):
+            for _ in range(SUBSCRIPTIONS):
                 self._take(self._outer.recv(zmq.NOBLOCK, copy=False, track=False))
         except zmq.Again:
             pass
@@ -216,7 +217,8 @@ class Relay:
         data = frame.bytes
         if not _is_from_peer(frame):
             return  # ZeroMQ's own word that a connection has ended
-        right = self._rights_of(frame)
+        self._door.sender(frame)  # each connection is to be known
+        right = self._rights.get(str(frame.get("User-Id"))) or self._rights_of(frame)
         if self._door.is_barred(right.holder.name):
             return  # said before it was cut off
         if not data or data[0] not in (JOIN, LEAVE):
