@@ -62,8 +62,8 @@ def judge(
         raise DataError(f"verdict: expected at least {records} trials, found {tried} tried")
     root = float(np.sqrt(per_year))
     found = luck(returns, draws=draws, seed=seed)
-    column = found.best if chosen is None else chosen
-    best = returns[:, column]
+    picked = found.best if chosen is None else chosen
+    best = returns[:, picked]
     record = ratios.moments(best) or ratios.Moments(len(best), 0.0)
     expected = ratios.luck_ratio(found.variance, tried)
     drawn = resample(best, draws=draws, seed=seed).sharpe[:, 0]
@@ -83,9 +83,9 @@ def judge(
         tried=tried,
         records=records,
         effective=found.effective,
-        chosen=column,
+        chosen=picked,
         sharpe=interval(record.ratio, drawn).scaled(root),
-        chance=found.chance(tried, column),
+        chance=found.chance(tried, picked),
         luck_sharpe=expected * root,
         psr=ratios.psr(record),
         deflated=ratios.psr(record, expected),
