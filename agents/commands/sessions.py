@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.commands.line import REPLACE, SESSION, command, show
-from grid.cli import Args, flag, number, option, whole
+from grid.cli import Args, flag, number, option, pairs, whole
 from grid.errors import ConfigError, ParityError
 
 
@@ -113,11 +113,18 @@ def _tell(made: Any) -> None:
     option(
         "--format",
         "`foxglove` is JSON in MCAP, `lake` and `feather` are all events by kind",
-        choices=("dataset", "parquet", "csv", "lake", "feather", "foxglove"),
+        choices=("dataset", "parquet", "csv", "lake", "feather", "iceberg", "foxglove"),
         default="dataset",
     ),
-    option("--name", "of the dataset"),
+    option("--name", "of the dataset, or of the namespace in an Iceberg catalog"),
     option("--out", "folder of the tables, or file for the viewer", type=Path),
+    option(
+        "--catalog",
+        "Iceberg: another than SQLite in that folder, as in type=rest,uri=http://HOST:8181",
+        type=pairs,
+        default={},
+        metavar="KEY=VALUE,...",
+    ),
     REPLACE,
 )
 def _sessions_export(args: Args) -> None:
@@ -138,6 +145,17 @@ def _sessions_export(args: Args) -> None:
         from grid.viewable import write
 
         print(f"{write(Session.open(path), args.out):,} events in {args.out}")
+        return
+    if args.format == "iceberg":
+        from grid.bridges import iceberg
+
+        folder = args.out.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        local = {"type": "sql", "uri": f"sqlite:///{folder}/catalog.db"}
+        found = iceberg.catalog({"warehouse": folder.as_uri(), **(args.catalog or local)})
+        name = args.name or "argonaut"
+        for table, rows in iceberg.to_iceberg(Session.open(path), found, name).items():
+            print(f"{rows:>10,}  {name}.{table}")
         return
     if args.format in ("lake", "feather"):
         from grid.bridges import exporting
