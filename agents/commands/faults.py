@@ -72,7 +72,7 @@ def _chaos(args: Args) -> None:
     option("config", "TOML file of the grid (default: the grid that `chaos` breaks)", nargs="?",
            type=Path),
     option("--minutes", "how long, or until the feed ends", type=number, default=10.0),
-    option("--max-kb", "a minute of memory that a process may grow", type=number, default=1_000.0),
+    option("--max-kb", "a minute of memory that a process may grow", type=number, default=2_000.0),
     option("--max-fds", "a minute of descriptors likewise", type=number, default=0.5),
     SET,
 )  # fmt: skip

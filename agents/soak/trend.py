@@ -20,7 +20,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         rss_floor_kb: memory that may come and go; less growth than this in all is none.
     """
 
-    rss_kb_per_min: float = 1_000.0
+    rss_kb_per_min: float = 2_000.0
     fds_per_min: float = 0.5
     rss_floor_kb: float = 4_096.0
 
