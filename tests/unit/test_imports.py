@@ -24,12 +24,13 @@ LIGHT = (
     "grid.paper.venue", "grid.control", "grid.node.gate", "grid.node.setup", "envs.pipeline",
     "agents.worker", "agents.grids", "agents.trials.launcher", "agents.trials.table", "launch",
     "grid.gateway.serve", "grid.redis.bridge", "grid.proof.check", "agents.statistics.judge",
+    "grid.bridges.alerts", "grid.bridges.bridge", "grid.bridges.kafka", "agents.client",
 )  # fmt: skip
 ENGINE = ("grid.node.", "envs.data.", "envs.engine", "envs.rerun", "envs.stage", "agents.bench.")
 TORCH = (
     "agents.algorithms", "agents.export", "agents.gather", "agents.progress", "agents.training",
     "agents.untrained", "agents.vec", "agents.bench.vector", "agents.bench.train",
-    "agents.registry.export", "agents.transformer",
+    "agents.registry.export", "agents.transformer", "agents.population", "agents.bench.population",
 )  # fmt: skip
 
 
