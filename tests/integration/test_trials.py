@@ -39,6 +39,8 @@ from tests.support.wait import until
 
 __all__ = ["small_disk"]
 
+pytestmark = pytest.mark.timeout(300)  # a tenth of it on two cores of one's own
+
 ROOT = Path(__file__).parents[2]
 
 
