@@ -74,7 +74,9 @@ def _run(
         name=name,
         epoch=next_epoch(args.home.epochs, name),
         prefixes=topics,
-        backlog=backlog.frames(args.home.sessions, config.name, sink.position, saved_ns, topics),
+        backlog=lambda position: backlog.frames(
+            args.home.sessions, config.name, position, saved_ns, topics
+        ),
     )
 
 

@@ -1,12 +1,13 @@
 """The loop of every bridge: events of the bus in, gaps filled, events out to a sink.
 
 Its queue is that of its socket, which is bounded: what does not fit is lost, seen as a gap, and
-fetched. A sink that is full makes the bridge wait, and nobody else.
+fetched. A sink that is full makes the bridge wait, and nobody else; after a long wait it begins
+with what the recorder has on disk, which reaches further back than any history.
 """
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final, Protocol
 
@@ -22,7 +23,11 @@ log = logging.getLogger(__name__)
 BURST: Final = 5_000  # frames taken before anything else has its turn
 TURN_S: Final = 0.05  # the longest wait of the loop
 BEAT_S: Final = 0.5
+AWAY_S: Final = 5.0  # a sink was full for so long: more may have been lost than histories hold
 END_S: Final = 2.0  # at the end, for what is still missing
+
+
+type Backlog = Callable[[Position], Iterator[bytes]]
 
 
 class Sink(Protocol):
@@ -57,7 +62,7 @@ def run(
     name: str,
     epoch: int,
     prefixes: Sequence[str],
-    backlog: Iterable[bytes] = (),
+    backlog: Backlog = lambda position: iter(()),
 ) -> None:
     """Lead events to a sink until `life.stopping`.
 
@@ -68,7 +73,7 @@ def run(
         name: of this process.
         epoch: of this process.
         prefixes: of the topics.
-        backlog: frames from before now that may not have got there; they come first.
+        backlog: gives the frames on disk after a position; they come first.
 
     Raises:
         BridgeError: the sink cannot go on.
@@ -78,7 +83,7 @@ def run(
     requester = Requester(context, addresses.requests)
     publisher = Publisher(context, addresses.events_in, name, epoch, role="bridge")
     follower = Follower(name, sink.position, prefixes)
-    loop = _Loop(follower, sink, subscriber, requester, publisher, iter(backlog))
+    loop = _Loop(follower, sink, subscriber, requester, publisher, backlog)
     try:
         loop.work(life)
     finally:
@@ -95,14 +100,16 @@ class _Loop:
         subscriber: Subscriber,
         requester: Requester,
         publisher: Publisher,
-        backlog: Iterator[bytes],
+        backlog: Backlog,
     ) -> None:
         self._follower = follower
         self._sink = sink
         self._subscriber = subscriber
         self._requester = requester
         self._publisher = publisher
-        self._backlog: Iterator[bytes] | None = backlog
+        self._recorded = backlog
+        self._backlog: Iterator[bytes] | None = backlog(follower.position)
+        self._full_s: float | None = None  # since when the sink has been full
         self._beat_s = 0.0
 
     def work(self, life: Lifeline) -> None:
@@ -122,7 +129,7 @@ class _Loop:
     def _turn(self) -> bool:
         """Take what is here; say whether there may be more."""
         now_s = time.monotonic()
-        frames = [] if self._sink.full else self._next()
+        frames = [] if self._is_full(now_s) else self._next()
         ts_ns = time.time_ns()
         for frame in frames:
             self._put(self._follower.take(frame, now_s, ts_ns))
@@ -134,6 +141,15 @@ class _Loop:
             self._requester.send(want)
         self._sink.turn(now_s)
         return bool(frames)
+
+    def _is_full(self, now_s: float) -> bool:
+        if self._sink.full:
+            self._full_s = now_s if self._full_s is None else self._full_s
+            return True
+        if self._full_s is not None and now_s - self._full_s >= AWAY_S:
+            self._backlog = self._recorded(self._follower.position)
+        self._full_s = None
+        return False
 
     def _next(self) -> list[bytes]:
         if self._backlog is not None:

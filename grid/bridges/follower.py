@@ -54,6 +54,11 @@ class Follower:
         self._evicted: wire.Evicted | None = None
 
     @property
+    def position(self) -> Position:
+        """Return where it stands: what was given out so far."""
+        return Position(self._seen.marks())
+
+    @property
     def mended(self) -> int:
         """Events that were fetched."""
         return self._mender.mended
