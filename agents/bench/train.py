@@ -9,7 +9,8 @@ NET_N_rest        in the loop of stable-baselines3 around them, copies to the de
 
 Observations travel by reference and the features lie on the device, so that all networks meet the
 same envs. The baseline of a share is 100. The LSTM is sb3-contrib's RecurrentPPO; without that
-package its rows are left out, and said to be. On a GPU there are more envs and larger batches.
+package its rows are left out, and said to be. The rows of `agents.bench.population` come last.
+On a GPU there are more envs and larger batches.
 """
 
 import statistics
@@ -27,6 +28,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents import gather, transformer
+from agents.bench import population
 from agents.bench.env import BARS, FEATURES
 from agents.bench.report import Row
 from agents.vec import SharedVecEnv
@@ -77,7 +79,7 @@ def run(device: str = "auto") -> list[Row]:
                     if net != "lstm" or find_spec("sb3_contrib"):
                         model = _model(net, envs, dataset, recipe.spec, size, device)
                         rows += _rows(f"{net}_{size.envs}", model, most)
-    return rows
+    return rows + population.rows(device)
 
 
 def _rows(name: str, model: PPO, most: float) -> list[Row]:
