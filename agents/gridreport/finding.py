@@ -277,7 +277,7 @@ def _trial(t: TrialResult) -> TrialRow:
         digest=o.digest if o else "",
         validation=o.validation if o else {},
         test=o.test if o else {},
-        why=t.why,
+        why="" if t.status == "done" else t.why,
         log=t.log if t.status == "failed" else "",
     )
 
