@@ -37,6 +37,7 @@ def test_client_orders_halts_and_watches_a_grid(
     assert (order.client_order_id, order.by) == (bought.client_order_id, "web")
     (fill, *_) = [f for f in grid.fills() if f.client_order_id == order.client_order_id]
     assert (fill.side, fill.qty) == ("BUY", 1_000.0)
+    until(lambda: len(grid.equity(20)) == 20, "twenty decisions")
     table = frame(grid.equity(20))
     assert table.index.is_monotonic_increasing
     assert len(table) == 20
