@@ -1,5 +1,6 @@
 """Policies that learn nothing: what a trained agent has to be compared with. NumPy only."""
 
+import zlib
 from collections.abc import Callable
 from typing import Final, Self
 
@@ -12,6 +13,7 @@ from grid.spec import Spec
 type Obs = NDArray[np.float32]
 
 PREFIX: Final = "baseline:"
+_ACCOUNT: Final = 4  # numbers at the end of an observation, position and pending first
 
 
 class Constant:
@@ -29,6 +31,9 @@ class Constant:
 class Random:
     """Another target, drawn evenly from the others, with a probability at each decision.
 
+    It is a function of what it sees, like every policy: the draws come from the observation's bits
+    and the seed, and what it holds is read from the account in it. So a replay can ask it again.
+
     Args:
         spec: for the targets there are.
         change: probability of a change.
@@ -37,9 +42,8 @@ class Random:
 
     def __init__(self, spec: Spec, change: float, seed: int = 0) -> None:
         self.spec = spec
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
         self._change = change
-        self._target = nearest(spec, 0.0)
 
     @classmethod
     def trading(cls, spec: Spec, turnover: float, seed: int = 0) -> Self:
@@ -55,14 +59,16 @@ class Random:
 
     def act(self, obs: Obs) -> float:
         """Return the target, changed or not."""
-        if self._rng.random() < self._change:
-            rule = self.spec.target
-            if rule.kind == "discrete":
-                others = [x for x in rule.levels if x != self._target] or [self._target]
-                self._target = others[int(self._rng.integers(len(others)))]
-            else:
-                self._target = float(self._rng.uniform(-1.0, 1.0))
-        return self._target
+        position, pending = obs[-_ACCOUNT], obs[1 - _ACCOUNT]
+        held = nearest(self.spec, float(position) + float(pending))
+        rng = np.random.default_rng([self._seed, zlib.crc32(obs.tobytes())])
+        if rng.random() >= self._change:
+            return held
+        rule = self.spec.target
+        if rule.kind == "continuous":
+            return float(rng.uniform(-1.0, 1.0))
+        others = [level for level in rule.levels if level != held] or [held]
+        return others[int(rng.integers(len(others)))]
 
 
 class Momentum:

@@ -25,6 +25,8 @@ time.sleep(300)
 def test_child_of_a_test_run_that_is_killed_dies_with_it(tmp_path: Path, procs: Procs, number):
     run = procs.start("env", f"PYTHONPATH={ROOT}", sys.executable, "-c", RUN, tmp_path)
     pid = int(until(lambda: (f := tmp_path / "pid").exists() and f.read_text(), "a child"))
+    cmdline = Path(f"/proc/{pid}/cmdline")
+    until(lambda: b"time.sleep" in cmdline.read_bytes().split(b"\0")[2], "it to be tied")
     assert alive(pid)
     run.popen.send_signal(number)
     run.wait()

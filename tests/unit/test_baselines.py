@@ -8,6 +8,19 @@ from grid.spec import TargetRule
 from tests.support.runs import SPEC
 
 OBS = np.zeros(10, dtype=np.float32)
+
+
+def played(policy: Random, steps: int) -> list[float]:
+    """What it wants from one step to the next, when it gets it, and the market moves."""
+    market = np.random.default_rng(0).standard_normal((steps, len(OBS))).astype(np.float32)
+    target, targets = 0.0, []
+    for obs in market:
+        obs[-4:] = target, 0.0, 0.0, 0.0
+        target = policy.act(obs)
+        targets.append(target)
+    return targets
+
+
 LONG_ONLY = msgspec.structs.replace(SPEC, target=TargetRule(max_qty=1.0, levels=(0.0, 0.5, 1.0)))
 
 
@@ -31,7 +44,7 @@ def test_momentum_without_a_return_among_the_features_is_refused() -> None:
 
 def test_random_changes_as_often_as_asked_and_only_to_other_levels() -> None:
     policy = Random(SPEC, change=0.2, seed=5)
-    targets = [policy.act(OBS) for _ in range(5_000)]
+    targets = played(policy, 5_000)
     changes = np.mean(np.diff(targets) != 0)
     assert changes == pytest.approx(0.2, abs=0.02)
     assert set(targets) == set(SPEC.target.levels)
@@ -44,20 +57,20 @@ def test_random_trades_as_much_as_asked_whatever_the_levels() -> None:
         TargetRule(max_qty=1.0, kind="continuous"),
     ):
         policy = Random.trading(msgspec.structs.replace(SPEC, target=rule), 0.15, seed=1)
-        targets = [policy.act(OBS) for _ in range(20_000)]
+        targets = played(policy, 20_000)
         assert np.mean(np.abs(np.diff(targets))) == pytest.approx(0.15, rel=0.05)
 
 
 def test_random_with_one_level_never_trades() -> None:
     spec = msgspec.structs.replace(SPEC, target=TargetRule(max_qty=1.0, levels=(1.0,)))
     assert mean_change(spec) == 0.0
-    assert {Random.trading(spec, 0.5).act(OBS) for _ in range(20)} == {1.0}
+    assert set(played(Random.trading(spec, 0.5), 20)) == {1.0}
 
 
 def test_random_same_seed_same_targets_another_seed_others() -> None:
     def targets(seed: int) -> list[float]:
         policy = Random(SPEC, change=0.5, seed=seed)
-        return [policy.act(OBS) for _ in range(50)]
+        return played(policy, 50)
 
     assert targets(1) == targets(1) != targets(2)
 
@@ -65,7 +78,7 @@ def test_random_same_seed_same_targets_another_seed_others() -> None:
 def test_random_continuous_stays_within_bounds() -> None:
     rule = TargetRule(max_qty=1.0, kind="continuous")
     policy = Random(msgspec.structs.replace(SPEC, target=rule), change=1.0)
-    targets = [policy.act(OBS) for _ in range(500)]
+    targets = played(policy, 500)
     assert -1 <= min(targets) < -0.9
     assert 0.9 < max(targets) <= 1
 
