@@ -26,7 +26,8 @@ def test_client_orders_halts_and_watches_a_grid(
     gateway.ready()
     grid = Grid(gateway.url, gateway.key)
     assert grid.ready()
-    assert {"broker", "node", "agent-alpha", "gateway"} <= {p.name for p in grid.status()}
+    expected = {"broker", "node", "agent-alpha", "gateway"}
+    until(lambda: expected <= {p.name for p in grid.status()}, "every process to be known")
 
     bought = grid.buy(1_000, reason="a test", key="once")
     assert bought.status == "accepted"
