@@ -3,6 +3,7 @@
 Both run in this process, one after the other in every round, on the same synthetic bars and the
 quotes of their opens. The env computes nothing less than in training: features, account, reward.
 
+    raw                 nothing is done, and one feature of one row seen
     hold, act10, act1   nothing, a change of target every 10 steps, one at every step
     reset               an episode of a day, beside the bare engine's reset and reload
     long_act10          steps/s of the last tenth of a million steps, beside the first tenth
@@ -59,6 +60,7 @@ def run() -> list[Row]:
     dataset = bars_of(signal(BARS, seed=1).columns)
     rule = TargetRule(max_qty=100.0)
     spec = fit(dataset, (0, BARS), features=FEATURES, window=16, target=rule)
+    least = fit(dataset, (0, BARS), features=FEATURES[:1], window=1, target=rule)
     venue = Venue()
     data = engine.market_data(dataset.manifest, dataset.columns, spec.bar_type, venue)
     day = data[: 2 * EPISODE]
@@ -84,12 +86,18 @@ def run() -> list[Row]:
         env.reset()
         note("act1", steps / 10 / _timed(partial(_act1, env, steps // 10)))
         env.close()
+        raw = TradingEnv(dataset, least, venue)
+        raw.reset()
+        steps = BARS - raw.pipeline.warmup - 1
+        note("raw", steps / _timed(partial(_hold, raw, steps)))
+        raw.close()
         short = TradingEnv(dataset, spec, venue, steps=EPISODE)
         short.reset(seed=0)
         note("reset", 1 / _timed(short.reset))
         short.close()
     value = {name: statistics.median(found) for name, found in rates.items()}
     return [
+        Row.of("raw", value["raw"], "steps/s", value["bare"]),
         Row.of("hold", value["hold"], "steps/s", value["bare"]),
         Row.of("act10", value["act10"], "steps/s", value["bare"]),
         Row.of("act1", value["act1"], "steps/s", value["bare"]),

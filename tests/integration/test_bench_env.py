@@ -13,7 +13,7 @@ def test_bench_of_the_env_measures_every_row_beside_its_baseline(
     monkeypatch.setattr(env, "LONG_RESETS", 100)
     rows = {row.name: row for row in env.run()}
     assert list(rows) == [
-        "hold", "act10", "act1", "reset", "long_act10", "long_act10_memory", "long_reset",
+        "raw", "hold", "act10", "act1", "reset", "long_act10", "long_act10_memory", "long_reset",
         "long_reset_memory",
     ]  # fmt: skip
     assert all(row.value > 0 and row.baseline > 0 for row in rows.values())
