@@ -31,5 +31,5 @@ def test_parts_of_a_whole_add_up_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sum(row.value for row in of_it.values()) == pytest.approx(rows[whole].value)
         assert {row.baseline for row in of_it.values()} == {rows[whole].value}
     assert {"vector_2", "vector_2_env", "vector_2_hand"} <= set(rows)
-    assert rows["order_engine"].value > 0
+    assert rows["order"].value > 0  # a part is a difference, and may be lost in noise
     assert not psutil.Process().children(recursive=True)
