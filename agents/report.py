@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.diagnosed import pictures
 from agents.diagnostics.diagnosis import Diagnosis
 from agents.diagnostics.words import said
 from agents.page import banner, bullets, page, pairs, picture, section, table
-from agents.plots import curves, diagnosis, latency
+from agents.plots import curves, latency
 from agents.plots.intervals import forest
 from agents.scorecard import AGENT, Evaluation, Facts, figures
 from agents.statistics.verdict import HOLDS, LUCK, WORTH, Verdict
@@ -109,16 +110,7 @@ def _intervals(f: Facts) -> str:
 
 
 def _diagnosis(d: Diagnosis, currency: str) -> str:
-    drawn = {"What trading took": picture(diagnosis.costs(d.costs, currency))}
-    if d.actions is not None:
-        drawn["What it asked for"] = picture(diagnosis.targets(d.actions))
-    if d.holding.spells:
-        drawn["How long it held"] = picture(diagnosis.holding(d.holding))
-    drawn["When in the day"] = picture(diagnosis.hours(d.hours))
-    if d.regimes:
-        drawn["In which markets"] = picture(diagnosis.regimes(d.regimes))
-    grid = "".join(f"<div><h3>{escape(k)}</h3>{v}</div>" for k, v in drawn.items())
-    return section("How it came about", f'<div class="pair">{grid}</div>{pairs(said(d, currency))}')
+    return section("How it came about", f"{pictures(d, currency)}{pairs(said(d, currency))}")
 
 
 def _sensitivity(f: Facts) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.checkpoint import Checkpoint
+from agents.diagnosed import pictures
 from agents.diagnostics.words import said
 from agents.gridreport import reading, tables
 from agents.gridreport.beside import compared
@@ -17,7 +18,7 @@ from agents.gridreport.finding import Curves, find, grid_of
 from agents.gridreport.findings import Circumstances, Findings, Report, Row
 from agents.metrics import Ints
 from agents.page import banner, bullets, contents, folded, page, pairs, picture, section, table
-from agents.plots import diagnosis, records, search
+from agents.plots import records, search
 from agents.scorecard import figures
 from agents.statistics.verdict import HOLDS, LUCK, WORTH, Verdict
 from agents.trials.axes import flatten
@@ -284,17 +285,8 @@ def _diagnosis(f: Findings, results: GridResults) -> str:
     if f.chosen is None:
         return ""
     d, currency = f.chosen.diagnosis, _currency(results)
-    drawn = {"What trading took": picture(diagnosis.costs(d.costs, currency))}
-    if d.actions is not None:
-        drawn["What it asked for"] = picture(diagnosis.targets(d.actions))
-    if d.holding.spells:
-        drawn["How long it held"] = picture(diagnosis.holding(d.holding))
-    drawn["When in the day"] = picture(diagnosis.hours(d.hours))
-    if d.regimes:
-        drawn["In which markets"] = picture(diagnosis.regimes(d.regimes))
-    grid = "".join(f"<div><h3>{escape(k)}</h3>{v}</div>" for k, v in drawn.items())
     facts = {"configuration": f.chosen.said, "seed": str(f.chosen.seed), **said(d, currency)}
-    return f'<div class="pair">{grid}</div>{pairs(facts)}'
+    return f"{pictures(d, currency)}{pairs(facts)}"
 
 
 def _worlds(f: Findings) -> str:
