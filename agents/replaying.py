@@ -65,7 +65,7 @@ def to_engine(path: Path, home: Home, agent: str = "", span: Span = ALL) -> list
         checks += [*parity.compare(run, home), parity.judged(run, limits)[0]]
         if agent:
             checks.append(_agreement(run, agent))
-    if not checks:
+    if not checks and not session.damage:
         raise SessionError(f"{path}: no decision was taken in this session")
     if session.damage:
         checks.append(Check("recording: undamaged", False, session.damage))

@@ -352,6 +352,7 @@ class SteppedEngine:
         if self._engine is not None:
             free(self._engine, self.strategy, self._link)
             self._engine = None
+            del self.strategy  # or whoever still holds this would have it die on another thread
             unclaim(self)
 
     def _check_alive(self, run: greenlet.greenlet) -> None:

@@ -19,7 +19,7 @@ import pytest
 import launch
 from grid.bus import Addresses
 from grid.config import dump
-from tests.support import runs, sources
+from tests.support import markets, runs, sources
 from tests.support.grids import LAUNCH, Grid
 from tests.support.procs import Procs, until
 
@@ -400,7 +400,7 @@ def recorded(tmp_path_factory):
     """A grid whose processes were started by hand, the broker last, and what they recorded."""
     folder = tmp_path_factory.mktemp("recorded")
     addresses = Addresses.ipc(Path(tempfile.mkdtemp(prefix="argonaut-")))
-    grid = Grid(folder, addresses)
+    grid = Grid(folder, addresses, markets.bar_columns(1_200))  # chunks enough to lose one
     (folder / "procs").mkdir()
     procs = Procs(folder / "procs")
     try:

@@ -416,7 +416,8 @@ def test_failure_inside_a_callback_surfaces_and_the_next_episode_works(make, mon
     assert info["position_qty"] == 10_000.0
 
 
-def test_closed_env_is_freed_on_its_own_thread(make, monkeypatch):
+@pytest.mark.parametrize("in_a_cycle", [False, True])
+def test_closed_env_is_freed_on_its_own_thread(make, monkeypatch, in_a_cycle):
     complaints = []
     gc.collect()
     monkeypatch.setattr(sys, "unraisablehook", complaints.append)
@@ -425,6 +426,8 @@ def test_closed_env_is_freed_on_its_own_thread(make, monkeypatch):
         for _ in range(3):
             env = make(steps=20)
             play(env, 1)
+            if in_a_cycle:
+                env.callback = env  # as a trainer's model and its callbacks hold each other
             env.close()
         del env
         make.made.clear()
