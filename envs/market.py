@@ -20,7 +20,7 @@ from envs.views import Clock, Rows, View, decision_times
 from grid.dataset import Dataset, to_iso
 from grid.errors import ConfigError, DataError
 from grid.latency import bounds_ns
-from grid.node.orders import CancelAll, Command, Market
+from grid.node.commands import CancelAll, Command, Market
 from grid.venue import Venue
 
 type Obs = dict[str, NDArray[np.float32]] | NDArray[np.float32]

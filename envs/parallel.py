@@ -19,7 +19,7 @@ from envs.schemes import Mask, Scheme
 from envs.stage import Stage
 from envs.views import Clock, Rows, View
 from grid.errors import ConfigError, DataError
-from grid.node.orders import Command
+from grid.node.commands import Command
 from grid.venue import Venue
 
 

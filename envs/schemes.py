@@ -4,17 +4,18 @@ A scheme turns an action into commands, looking at the account as it is; it keep
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Protocol
 
-import gymnasium
 import msgspec
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
 from grid.errors import ConfigError
 from grid.instrument import Instrument
-from grid.node.orders import Bracket, Cancel, CancelAll, Command, Limit, Market, OpenOrder
+from grid.node.commands import Bracket, Cancel, CancelAll, Command, Limit, Market, OpenOrder
+
+if TYPE_CHECKING:
+    import gymnasium
 
 type Mask = NDArray[np.int8]
 
@@ -55,7 +56,7 @@ class Scheme(Protocol):
         """Open orders of each instrument that the observation shows."""
         ...
 
-    def space(self, instruments: int) -> gymnasium.Space[Any]:
+    def space(self, instruments: int) -> "gymnasium.Space[Any]":
         """Return the action space for so many instruments."""
         ...
 
@@ -72,7 +73,9 @@ class Scheme(Protocol):
         ...
 
 
-class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="weights"):
+class Weights(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="weights", tag_field="kind"
+):
     """Target weights of equity, one for each instrument, in [-1, 1] times `gross`.
 
     Attributes:
@@ -86,8 +89,10 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="weig
     resting = False
     slots = 0
 
-    def space(self, instruments: int) -> gymnasium.Space[Any]:
+    def space(self, instruments: int) -> "gymnasium.Space[Any]":
         """Return a Box [instruments] of weights."""
+        from gymnasium import spaces  # configs and checkpoints name a scheme, and are light
+
         return spaces.Box(-1.0, 1.0, (instruments,), np.float32)
 
     def commands(self, action: Any, equity: float, holdings: Sequence[Holding]) -> list[Command]:
@@ -117,7 +122,9 @@ KINDS: Final = ("nothing", "market", "limit", "bracket", "cancel oldest", "cance
 _COLUMNS: Final = 5  # of an instrument's action: kind, side, size, offset, time in force
 
 
-class Orders(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="orders"):
+class Orders(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="orders", tag_field="kind"
+):
     """Order by order: for each instrument a kind, side, size, price offset and time in force.
 
     An action is MultiDiscrete, five numbers an instrument: kind (see `KINDS`), side (0 buy, 1
@@ -141,8 +148,10 @@ class Orders(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="order
 
     resting = True
 
-    def space(self, instruments: int) -> gymnasium.Space[Any]:
+    def space(self, instruments: int) -> "gymnasium.Space[Any]":
         """Return MultiDiscrete with five numbers for each instrument."""
+        from gymnasium import spaces
+
         return spaces.MultiDiscrete(list(self._counts()) * instruments)
 
     def commands(self, action: Any, equity: float, holdings: Sequence[Holding]) -> list[Command]:

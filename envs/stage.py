@@ -35,11 +35,12 @@ from grid.errors import ConfigError, EngineError
 from grid.instrument import Instrument
 from grid.latency import Latency
 from grid.node.books import Book
+from grid.node.commands import Command
 from grid.node.convert import engine_trades
 from grid.node.costs import fill_model
 from grid.node.courier import ENGINE_NS, Courier
 from grid.node.instruments import to_engine
-from grid.node.orders import Command, OrderStrategy
+from grid.node.orders import OrderStrategy
 from grid.node.settlement import Settlement
 from grid.venue import Venue
 
