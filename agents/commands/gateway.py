@@ -61,11 +61,13 @@ def _serve(args: Args) -> None:
         raise ConfigError(
             f"gateway: {e.name} is not installed: pip install 'argonaut-nt[gateway]'"
         ) from e
+    from agents.trials.onlooker import Onlooker
     from grid.epoch import next_epoch
 
     config, name, life = child(args, "gateway")
     epoch = next_epoch(args.home.epochs, name)
-    serve.run(config, args.home, life, lambda: _models(args.home.models), epoch=epoch, name=name)
+    models, training = (lambda: _models(args.home.models)), Onlooker(args.home)
+    serve.run(config, args.home, life, models, training, epoch=epoch, name=name)
 
 
 def _models(folder: Path) -> list[Any]:

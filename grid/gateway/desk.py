@@ -13,6 +13,7 @@ from grid.gateway.disk import Models
 from grid.gateway.door import Door
 from grid.gateway.keys import ApiKey
 from grid.gateway.listener import Listener
+from grid.gateway.training import Training
 from grid.home import Home
 from grid.topology import GridConfig
 
@@ -29,6 +30,7 @@ class Desk:
         asking: the way to the strategy.
         door: who comes in.
         models: lists the registry.
+        training: tells of training grids.
         version: of this program.
     """
 
@@ -39,6 +41,7 @@ class Desk:
     asking: Asking
     door: Door
     models: Models
+    training: Training
     version: str
     started_s: float = field(default_factory=time.monotonic)
 

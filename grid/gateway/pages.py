@@ -37,8 +37,15 @@ _FILES: Final = _read()  # no path of a request ever meets the disk
 
 
 @router.get("/")
+@router.get("/training")
+@router.get("/sessions")
+async def page(request: Request) -> Response:
+    """Return a page of the dashboard."""
+    return await file(f"{request.url.path.strip('/') or 'index'}.html")
+
+
 @router.get("/web/{path:path}")
-async def page(request: Request, path: str = "index.html") -> Response:
+async def file(path: str) -> Response:
     """Return a file of the dashboard."""
     if path not in _FILES:
         raise Refusal(404, "no such page")

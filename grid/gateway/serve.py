@@ -23,6 +23,7 @@ from grid.gateway.door import Door
 from grid.gateway.keys import ApiKeys
 from grid.gateway.listener import Listener
 from grid.gateway.stream import Streams
+from grid.gateway.training import Training
 from grid.home import Home
 from grid.process import Lifeline
 from grid.topology import GridConfig
@@ -60,7 +61,14 @@ class _Watch:
 
 
 def run(
-    config: GridConfig, home: Home, life: Lifeline, models: Models, *, epoch: int, name: str
+    config: GridConfig,
+    home: Home,
+    life: Lifeline,
+    models: Models,
+    training: Training,
+    *,
+    epoch: int,
+    name: str,
 ) -> None:
     """Be the gateway of a grid until `life.stopping`.
 
@@ -69,6 +77,7 @@ def run(
         home: the folder of sessions, runs and keys.
         life: of this process.
         models: lists the registry.
+        training: tells of training grids; closed at the end.
         epoch: of this process.
         name: of this process.
 
@@ -82,7 +91,7 @@ def run(
     listener = Listener(config.bus, name, epoch, watch.counters, watch.alive, life.beat)
     context = new_context()
     asking = Asking(context, config.bus.requests)
-    desk = Desk(config, own, home, listener, asking, door, models, _version())
+    desk = Desk(config, own, home, listener, asking, door, models, training, _version())
     app = build(desk)
     watch.streams = app.state.streams
     server = _Server(_settings(own, app))
@@ -92,6 +101,7 @@ def run(
     finally:
         listener.stop()
         asking.close()
+        training.close()
         context.destroy(linger=0)
     if listener.error is not None:
         raise BusError(f"the gateway's listener failed: {listener.error}") from listener.error

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from grid.gateway import disk, rows
 from grid.gateway.desk import AtDesk, Reader
 from grid.gateway.door import TICKET_S
+from grid.gateway.paging import Cursor, Limit, Page, numbered, page
 from grid.gateway.problem import Refusal, answers
 
 router: Final = APIRouter(prefix="/api/v1", tags=["views"])
@@ -18,21 +19,10 @@ router: Final = APIRouter(prefix="/api/v1", tags=["views"])
 _WHO: Final = answers(400, 401, 403, 422, 429)
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$"
 
-Limit = Annotated[int, Query(ge=1, le=500, description="rows of a page")]
-Cursor = Annotated[
-    str, Query(pattern=r"^[0-9]{0,18}$", description="`next` of the page before; empty at first")
-]
 Strategy = Annotated[
     str, Query(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,39})?$", description="of this one alone")
 ]
 TopicName = Annotated[str, Query(pattern=r"^[ -~]{1,200}$", description="as in md.X.SIM.quote")]
-
-
-class Page[Row](BaseModel):
-    """A page, newest first; `next` is the cursor of the page behind it, null at the end."""
-
-    items: list[Row]
-    next: str | None
 
 
 class Health(BaseModel):
@@ -67,22 +57,6 @@ class Ticket(BaseModel):
 
     ticket: str
     expires_s: float
-
-
-def _page(found: Iterable[Any], limit: int, cursor: str, at: Any = None) -> dict[str, Any]:
-    """Cut a page out of rows that are newest first; each has a number that falls."""
-    number = at or (lambda row: row.n)
-    below = int(cursor) if cursor else None
-    wanted = [row for row in found if below is None or number(row) < below][: limit + 1]
-    more = len(wanted) > limit
-    return {"items": wanted[:limit], "next": str(number(wanted[limit - 1])) if more else None}
-
-
-def _numbered(found: list[Any], limit: int, cursor: str) -> dict[str, Any]:
-    """Cut a page out of rows without numbers of their own: their places count, from the end."""
-    places = list(zip(range(len(found), 0, -1), found, strict=True))
-    page = _page(places, limit, cursor, lambda pair: pair[0])
-    return {"items": [row for _, row in page["items"]], "next": page["next"]}
 
 
 def _of(found: Iterable[Any], strategy_id: str) -> list[Any]:
@@ -170,7 +144,7 @@ async def equity(
     """Return equity at each decision."""
     with desk.listener.lock:
         points = desk.listener.state.points.get(strategy_id or desk.config.node.strategy_id, ())
-        return _page(reversed(points), limit, cursor)
+        return page(reversed(points), limit, cursor)
 
 
 @router.get("/market/topics", response_model=list[rows.Topic], responses=_WHO)
@@ -187,7 +161,7 @@ async def market(
 ) -> Any:
     """Return the events of a market topic."""
     with desk.listener.lock:
-        return _page(reversed(desk.listener.state.market.get(topic, ())), limit, cursor)
+        return page(reversed(desk.listener.state.market.get(topic, ())), limit, cursor)
 
 
 @router.get("/strategies", response_model=list[rows.Strategy], responses=_WHO)
@@ -215,7 +189,7 @@ async def decisions(
     """Return the questions of the strategy, and how they ended."""
     with desk.listener.lock:
         found = reversed(desk.listener.state.decisions.values())
-        return _page(_of(found, strategy_id), limit, cursor)
+        return page(_of(found, strategy_id), limit, cursor)
 
 
 @router.get("/orders", response_model=Page[rows.Order], responses=_WHO, tags=["orders"])
@@ -231,7 +205,7 @@ async def orders(
     with desk.listener.lock:
         found = _of(reversed(desk.listener.state.orders.values()), strategy_id)
         wanted = [o for o in found if status == "all" or o.open == (status == "open")]
-        return _page(wanted, limit, cursor)
+        return page(wanted, limit, cursor)
 
 
 @router.get(
@@ -261,14 +235,14 @@ async def fills(
 ) -> Any:
     """Return the fills."""
     with desk.listener.lock:
-        return _page(_of(reversed(desk.listener.state.fills), strategy_id), limit, cursor)
+        return page(_of(reversed(desk.listener.state.fills), strategy_id), limit, cursor)
 
 
 @router.get("/control", response_model=Page[rows.Control], responses=_WHO, tags=["control"])
 async def control(key: Reader, desk: AtDesk, limit: Limit = 100, cursor: Cursor = "") -> Any:
     """Return what people and limits did."""
     with desk.listener.lock:
-        return _page(reversed(desk.listener.state.control), limit, cursor)
+        return page(reversed(desk.listener.state.control), limit, cursor)
 
 
 @router.get("/processes", response_model=list[rows.Process], responses=_WHO)
@@ -282,19 +256,19 @@ async def processes(key: Reader, desk: AtDesk) -> Any:
 async def gaps(key: Reader, desk: AtDesk, limit: Limit = 100, cursor: Cursor = "") -> Any:
     """Return what this gateway missed and nobody had any more."""
     with desk.listener.lock:
-        return _page(reversed(desk.listener.state.gaps), limit, cursor)
+        return page(reversed(desk.listener.state.gaps), limit, cursor)
 
 
 @router.get("/sessions", response_model=Page[disk.Session], responses=_WHO)
 def sessions(key: Reader, desk: AtDesk, limit: Limit = 100, cursor: Cursor = "") -> Any:
     """Return the recorded sessions."""
-    return _numbered(disk.sessions(desk.home), limit, cursor)
+    return numbered(disk.sessions(desk.home), limit, cursor)
 
 
 @router.get("/runs", response_model=Page[disk.Run], responses=_WHO)
 def runs(key: Reader, desk: AtDesk, limit: Limit = 100, cursor: Cursor = "") -> Any:
     """Return the training runs."""
-    return _numbered(disk.runs(desk.home), limit, cursor)
+    return numbered(disk.runs(desk.home), limit, cursor)
 
 
 @router.get("/models", response_model=list[disk.Model], responses=_WHO)

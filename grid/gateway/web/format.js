@@ -50,3 +50,24 @@ export function micros(us) {
 }
 
 export const tone = (value) => (value > 0 ? "up" : value < 0 ? "down" : "");
+
+// Large counts in short: 12,480, 1.25 M.
+export function short(value) {
+  if (value === null || value === undefined) return none;
+  return value < 1e6 ? number(value) : value < 1e9 ? `${number(value / 1e6, 2)} M` : `${number(value / 1e9, 2)} G`;
+}
+
+// Scores and rewards: three digits that matter.
+export function figure(value) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return none;
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-4 || size >= 1e7)) return value.toExponential(2).replaceAll("-", "−");
+  return number(value, size >= 100 ? 1 : size >= 1 ? 2 : 4);
+}
+
+export function duration(s) {
+  if (s === null || s === undefined || !Number.isFinite(s)) return none;
+  if (s < 60) return `${s.toFixed(s < 10 ? 1 : 0)} s`;
+  const minutes = Math.round(s / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
+}

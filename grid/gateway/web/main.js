@@ -4,6 +4,7 @@ import { get, key, post } from "/web/api.js";
 import { Book } from "/web/book.js";
 import { Charts } from "/web/chart.js";
 import * as dialogs from "/web/dialogs.js";
+import * as door from "/web/door.js";
 import { Feed } from "/web/feed.js";
 import * as figures from "/web/figures.js";
 import { age, number } from "/web/format.js";
@@ -49,20 +50,13 @@ async function begin() {
     $("key").title = `Here as ${who.name}: ${who.scopes.join(", ")}`;
     feed.rekey();
   } catch (e) {
-    if (e.status === 401 || e.status === 403) dialogs.askKey(key.get() ? e.message : "", enter);
+    if (door.isShut(e)) dialogs.askKey(key.get() ? e.message : "", enter);
     else setTimeout(begin, LATER_MS);
   }
 }
 
 async function enter(text) {
-  const before = key.get();
-  key.set(text);
-  try {
-    await get("whoami");
-  } catch (e) {
-    key.set(before);
-    throw e;
-  }
+  await door.enter(text);
   begin();
 }
 

@@ -4,7 +4,7 @@ import * as show from "/web/format.js";
 
 const ROWS = 100;
 
-function row(cells, className = "") {
+export function row(cells, className = "") {
   const tr = document.createElement("tr");
   tr.className = className;
   for (const [text, name = "", title = ""] of cells) {
@@ -17,7 +17,7 @@ function row(cells, className = "") {
   return tr;
 }
 
-function put(id, rows, nothing) {
+export function put(id, rows, nothing) {
   const body = document.getElementById(id);
   const columns = body.parentElement.tHead.rows[0].cells.length;
   if (!rows.length) {
