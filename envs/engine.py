@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import greenlet
 import numpy as np
 from nautilus_trader.backtest import BacktestEngine, BacktestEngineConfig
-from nautilus_trader.common import LoggerConfig, LogLevel
+from nautilus_trader.common import CacheConfig, LoggerConfig, LogLevel
 from nautilus_trader.execution import StaticLatencyModel
 from nautilus_trader.model import (
     AccountType,
@@ -27,6 +27,7 @@ from nautilus_trader.model import (
     QuoteTick,
 )
 from nautilus_trader.model import Venue as EngineVenue
+from nautilus_trader.portfolio import PortfolioConfig
 from nautilus_trader.risk import RiskEngineConfig
 from numpy.typing import NDArray
 
@@ -47,7 +48,7 @@ from grid.spec import Spec
 from grid.venue import Floats, Venue, quotes_from_opens, quotes_from_trades
 
 STRATEGY_ID: Final = "AGENT-001"
-_PURGE_EVERY: Final = 512  # decisions; without it closed orders slow the engine and fill memory
+_PURGE_EVERY: Final = 64  # decisions; without it closed orders slow the engine and fill memory
 STOP: Final = object()
 
 
@@ -417,6 +418,8 @@ def silent_engine() -> BacktestEngine:
         BacktestEngineConfig(
             logging=LoggerConfig(stdout_level=LogLevel.ERROR, print_config=False),
             risk_engine=RiskEngineConfig(max_order_submit_rate="1000000/00:00:01"),
+            cache=CacheConfig(tick_capacity=2, bar_capacity=2),  # nothing here reads older ones
+            portfolio=PortfolioConfig(equity_curve=False),
             run_analysis=False,
         )
     )

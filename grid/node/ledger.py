@@ -70,6 +70,9 @@ class Ledger:
 
     def order(self, signed_qty: float) -> None:
         """Count an order as pending."""
+        if not self.working_qty:  # the usual case, and a sum of one is exact without rounding
+            self.pending_qty, self.working_qty = signed_qty, abs(signed_qty)
+            return
         self.pending_qty = round(self.pending_qty + signed_qty, 12)
         self.working_qty = round(self.working_qty + abs(signed_qty), 12)
 
@@ -77,7 +80,7 @@ class Ledger:
         """Take one fill of an order that was pending."""
         before = self.position_qty
         # sums of decimal quantities leave dust that would look like an open position
-        after = round(before + signed_qty, 12)
+        after = round(before + signed_qty, 12) if before else signed_qty
         if before * signed_qty >= 0:
             self.avg_px = (before * self.avg_px + signed_qty * px) / after
         elif before * after < 0:
@@ -99,6 +102,9 @@ class Ledger:
 
     def release(self, signed_qty: float) -> None:
         """Count a quantity as pending no more."""
+        if self.pending_qty == signed_qty and self.working_qty == abs(signed_qty):
+            self.pending_qty = self.working_qty = 0.0
+            return
         self.pending_qty = round(self.pending_qty - signed_qty, 12)
         self.working_qty = round(self.working_qty - abs(signed_qty), 12)
 

@@ -243,7 +243,8 @@ class AgentStrategy(Strategy):
             signed = qty if event.order_side == OrderSide.BUY else -qty
             px = round(float(event.last_px), self._precisions[0])
             commission = float(event.commission.as_double()) if event.commission else 0.0
-            self._rest_no_more(str(event.client_order_id), signed)
+            if self.resting:
+                self._rest_no_more(str(event.client_order_id), signed)
             self.ledger.fill(signed, px, commission)
             self.link.filled(signed, px, commission, event)
         except BaseException as e:
