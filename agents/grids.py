@@ -36,7 +36,8 @@ def check(config: GridConfig, home: Home) -> None:
     for agent in config.agents:
         load_policy(_place(agent.checkpoint, home), setup.spec)
     dataset = Dataset.find(home.datasets, config.feed.dataset)
-    feeding.rows(config.feed, dataset)
+    if config.feed.kafka is None:
+        feeding.rows(config.feed, dataset)
 
 
 def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
@@ -124,8 +125,12 @@ def _check_paper(spec: Spec, venue: Venue) -> None:
 def feed(config: GridConfig, home: Home, name: str, life: Lifeline, *, supervised: bool) -> None:
     """Be the feed of a grid, with the costs of the checkpoint that trades.
 
-    Only a supervised feed keeps its position on disk: its supervisor removes it in the end.
+    Only a supervised feed keeps its position in a dataset on disk: its supervisor removes it in the
+    end. That in Kafka stays, and so does its market.
     """
+    position = feed_position(home, config.name) if supervised else None
+    if config.feed.kafka is not None:
+        position = home.bridges / f"{config.name}.feed.json"
     manifest = Checkpoint.open(resolve(config.node.checkpoint, home.models)).manifest
     spec, venue = manifest.spec, manifest.venue
     feeding.run(
@@ -137,7 +142,7 @@ def feed(config: GridConfig, home: Home, name: str, life: Lifeline, *, supervise
         epoch=next_epoch(home.epochs, name),
         bar_ns=interval_ns(spec.bar) if spec.bars_from else 0,
         name=name,
-        bookmark=feed_position(home, config.name) if supervised else None,
+        bookmark=position,
     )
 
 

@@ -1,4 +1,4 @@
-"""The feed: a process that plays a dataset to the node as a venue's data.
+"""The feed: a process that plays a dataset, or a topic of Kafka, to the node as a venue's data.
 
 A ROUTER that the node's DEALER connects to. The node subscribes and grants credit; the feed sends
 rows of history, then each row when it is due and within the credit, and `FeedEnd` once after the
@@ -18,12 +18,13 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import zmq
 
 from grid import wire
 from grid.bookmark import Bookmark
+from grid.bridges.inflow import TURN_S, Inflow
 from grid.bus import (
     BROKER_TIMEOUT_S,
     Addresses,
@@ -36,6 +37,7 @@ from grid.bus import (
 from grid.context import Context, receive
 from grid.dataset import Dataset, to_iso, to_ns
 from grid.errors import BusError, DataError, ProtocolError
+from grid.livetape import LiveTape
 from grid.playhead import Playhead
 from grid.process import Lifeline
 from grid.tape import Tape
@@ -84,7 +86,7 @@ def run(
 
     Args:
         config: what to play, and how fast.
-        dataset: of bars, quotes or trades.
+        dataset: of bars, quotes or trades; beside Kafka, what the rows are and those before them.
         venue: of the checkpoint that trades; makes the quotes that bars lack.
         bar_ns: length of the bars that the node makes of what is played; 0 if it makes none.
         addresses: of the grid.
@@ -95,14 +97,26 @@ def run(
             begins again, unless the node says what it has.
 
     Raises:
+        BridgeError: Kafka refuses for good.
         BusError: the broker does not answer, or the feed's address is taken.
         DataError: there is nothing to play.
     """
-    first, last = rows(config, dataset)
-    tape = Tape(dataset, venue, first, last, bar_ns)
-    period_s = 1 / config.speed if config.speed else 0.0
-    playhead = Playhead(tape.rows * tape.per_row, tape.per_row, period_s)
     with contextlib.ExitStack() as stack:
+        tape: Tape | LiveTape
+        kept: Bookmark | Inflow
+        if config.kafka is not None:
+            tape = live(config, dataset, venue, bar_ns)
+            playhead = Playhead(0)
+            kept = Inflow(config.kafka, tape, dataset.manifest.instrument.id, bookmark)
+        else:
+            first, last = rows(config, dataset)
+            tape = Tape(dataset, venue, first, last, bar_ns)
+            ends = (to_iso(int(dataset.columns["ts_event"][i])) for i in (first, last - 1))
+            log.info("%d rows of %s, %s to %s", tape.rows, config.dataset, *ends)
+            period_s = 1 / config.speed if config.speed else 0.0
+            playhead = Playhead(tape.rows * tape.per_row, tape.per_row, period_s)
+            kept = Bookmark(bookmark)
+        stack.enter_context(contextlib.closing(kept))
         context = new_context()
         stack.callback(context.destroy, linger=0)
         publisher = Publisher(context, addresses.events_in, name, epoch, role="feed")
@@ -111,13 +125,27 @@ def run(
             context, addresses, publisher, BROKER_TIMEOUT_S, lambda: life.stopping
         ):
             return
-        kept = stack.enter_context(contextlib.closing(Bookmark(bookmark)))
         desk = Desk(_router(context, addresses.feed, stack), tape, playhead, kept)
-        ends = (to_iso(int(dataset.columns["ts_event"][i])) for i in (first, last - 1))
-        log.info("ready: %d rows of %s, %s to %s", tape.rows, config.dataset, *ends)
         life.ready()
-        _loop(desk, publisher, life)
+        _loop(desk, publisher, life, kept if isinstance(kept, Inflow) else None, playhead)
         publisher.heartbeat("stopping", desk.counters())
+
+
+def live(config: FeedConfig, dataset: Dataset, venue: Venue, bar_ns: int = 0) -> LiveTape:
+    """Return the tape of a market that is still being written; see `run`."""
+    start_ns = to_ns(config.start) if config.start else 0
+    end_ns = to_ns(config.end) if config.end else None
+    return LiveTape(dataset, venue, bar_ns=bar_ns, start_ns=start_ns, end_ns=end_ns)
+
+
+class Place(Protocol):
+    """What keeps where a playhead stands."""
+
+    def load(self, playhead: Playhead) -> None:
+        """Put it where the last one was."""
+
+    def save(self, playhead: Playhead) -> None:
+        """Keep where it is."""
 
 
 class Desk:
@@ -131,7 +159,11 @@ class Desk:
     """
 
     def __init__(
-        self, socket: zmq.Socket[bytes], tape: Tape, playhead: Playhead, bookmark: Bookmark
+        self,
+        socket: zmq.Socket[bytes],
+        tape: Tape | LiveTape,
+        playhead: Playhead,
+        bookmark: Place,
     ) -> None:
         self.sent = 0
         self.strangers = 0
@@ -265,16 +297,25 @@ def _router(context: Context, address: str, stack: contextlib.ExitStack) -> zmq.
     return socket
 
 
-def _loop(desk: Desk, publisher: Publisher, life: Lifeline) -> None:
+def _loop(
+    desk: Desk, publisher: Publisher, life: Lifeline, inflow: Inflow | None, playhead: Playhead
+) -> None:
     next_beat_s = 0.0
     while not life.stopping:
+        # a node that asks before Kafka has said where it stands waits for its answer
+        playable = inflow is None or inflow.turn(playhead)
         now_s = time.monotonic()
         if now_s >= next_beat_s:
-            publisher.heartbeat(desk.state, desk.counters())
+            counters = desk.counters() | (inflow.counters() if inflow is not None else {})
+            publisher.heartbeat(desk.state if playable else "waiting for Kafka", counters)
             life.beat()
             next_beat_s = now_s + BEAT_S
-        wait_s = min(next_beat_s - now_s, desk.wait_s(now_s))
+        wait_s = next_beat_s - now_s
+        if playable:
+            desk.listen()
+            desk.play(time.monotonic())
+            wait_s = min(wait_s, desk.wait_s(time.monotonic()))
+        if inflow is not None:
+            wait_s = min(wait_s, TURN_S)
         # whole milliseconds, or the poll would spin through the last of them
-        wait([desk, life.wake_fd], math.ceil(wait_s * 1e3) / 1e3)
-        desk.listen()
-        desk.play(time.monotonic())
+        wait([desk, life.wake_fd] if playable else [life.wake_fd], math.ceil(wait_s * 1e3) / 1e3)

@@ -20,9 +20,11 @@ class Playhead:
         epoch: of the node that is served; 0 before the first.
         done: events known to be processed.
         next: the event to send next.
+        events: of the whole run, as far as they are known.
+        open: whether more may come to be known.
 
     Args:
-        events: of the whole run.
+        events: as they are known now.
         per_row: events of each row.
         period_s: from one row to the next; 0 is as fast as credit allows.
     """
@@ -34,6 +36,7 @@ class Playhead:
         self.window: int | None = None
         self.done = 0
         self.next = 0
+        self.open = False
         self._period_s = period_s
         self._base = 0  # event that the node's count begins with
         self._limit = 0  # events below it may be sent
@@ -47,12 +50,12 @@ class Playhead:
     @property
     def ended(self) -> bool:
         """Whether every event was sent."""
-        return self.next >= self.events
+        return self.next >= self.events and not self.open
 
     @property
     def waits(self) -> bool:
         """Whether only the node's credit is missing."""
-        return not self.ended and self.next >= self._limit
+        return self.next < self.events and self.next >= self._limit
 
     @property
     def untouched(self) -> bool:
@@ -80,13 +83,13 @@ class Playhead:
             return False
         if self.window is None:
             self.window = max(0, upto)
-        self._limit = max(self._limit, min(self._base + upto, self.events))
+        self._limit = max(self._limit, self._base + upto)
         self.done = min(max(self._base + upto - self.window, 0), self.next)
         return True
 
     def wait_s(self, now_s: float) -> float:
         """Return the time until an event may be sent: 0 for now, infinite without credit."""
-        if self.next >= self._limit:
+        if self.next >= min(self._limit, self.events):
             return math.inf
         return max(0.0, self._due_s - now_s) if self.next % self.per_row == 0 else 0.0
 

@@ -80,12 +80,7 @@ class Tape:
         Or the ticks of so many bars, and of the one that the run begins in.
         """
         end = self._first + row
-        begin = max(0, end - max(0, count))
-        if self._bar_ns and count > 0:
-            ts = self._columns["ts_event"]
-            closes = -(-np.asarray(ts[:end]) // self._bar_ns)
-            starts = np.flatnonzero(np.diff(closes, prepend=-1))
-            begin = int(starts[-(count + 1) :][0]) if len(starts) else 0
+        begin = first_of(self._columns["ts_event"][:end], count, self._bar_ns)
         return [self._row(i, history=True) for i in range(begin, end)]
 
     def events_until(self, ts_ns: int, count: int = 0) -> int:
@@ -116,3 +111,18 @@ class Tape:
             return wire.Trade(self._id, ts, price, qty, int(side), history)
         bid_px, ask_px, bid_qty, ask_qty = values
         return wire.Quote(self._id, ts, bid_px, ask_px, bid_qty, ask_qty, history)
+
+
+def first_of(ts_ns: NDArray[np.int64], count: int, bar_ns: int = 0) -> int:
+    """Return the index of the first of the last `count` rows, or of the ticks of so many bars.
+
+    Args:
+        ts_ns: of the rows, sorted.
+        count: rows; or bars, and the one that the last row lies in.
+        bar_ns: length of the bars; 0 where rows are counted.
+    """
+    if not bar_ns or count <= 0:
+        return max(0, len(ts_ns) - max(0, count))
+    closes = -(-np.asarray(ts_ns) // bar_ns)
+    starts = np.flatnonzero(np.diff(closes, prepend=-1))
+    return int(starts[-(count + 1) :][0]) if len(starts) else 0

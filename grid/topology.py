@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from grid.bridges.config import AlertsConfig, KafkaConfig, LakehouseConfig
+from grid.bridges.config import AlertsConfig, KafkaConfig, KafkaFeed, LakehouseConfig
 from grid.bus import Addresses
 from grid.dataset import to_ns
 from grid.errors import DataError
@@ -66,6 +66,7 @@ class FeedConfig(_Section, frozen=True):
         speed: rows a second; 0 is as fast as the node's credit allows.
         lockstep: the node lets the next row come when the decision before is settled, so that what
             happens does not depend on how fast anyone is.
+        kafka: a topic that the rows come from; the dataset says of what, and has those before them.
     """
 
     dataset: Text
@@ -73,8 +74,11 @@ class FeedConfig(_Section, frozen=True):
     end: str = ""
     speed: NonNegative = 0.0
     lockstep: bool = True
+    kafka: KafkaFeed | None = None
 
     def __post_init__(self) -> None:
+        if self.kafka is not None and self.speed:
+            raise ValueError("key speed: expected 0 beside kafka, whose rows come when they come")
         try:
             start, end = (to_ns(t) if t else None for t in (self.start, self.end))
         except DataError as e:

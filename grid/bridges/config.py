@@ -52,6 +52,20 @@ class KafkaConfig(_Section, frozen=True):
     encoding: Literal["msgpack", "json"] = "msgpack"
 
 
+class KafkaFeed(_Section, frozen=True):
+    """A Kafka topic that a grid's feed takes its rows from.
+
+    Attributes:
+        servers: `bootstrap.servers` of librdkafka, as in `localhost:9092`.
+        topic: the Kafka topic, whole.
+        begin: at the first start: with the oldest record that the cluster has, or with the next.
+    """
+
+    servers: Text
+    topic: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+$", max_length=249)]
+    begin: Literal["earliest", "latest"] = "earliest"
+
+
 class AlertsConfig(_Section, frozen=True):
     """Messages to people.
 

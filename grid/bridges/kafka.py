@@ -20,6 +20,7 @@ from grid import wire
 from grid.bridges.config import KafkaConfig
 from grid.bridges.plain import as_json
 from grid.bridges.position import Mark, Position
+from grid.bridges.record import place
 from grid.durable import write_atomic
 from grid.errors import BridgeError, ConfigError, ProtocolError
 from grid.mender import Arrived
@@ -311,17 +312,3 @@ def _headers(topic: str, envelope: wire.Envelope, encoding: str) -> list[tuple[s
         ("version", str(envelope.version).encode()),
         ("encoding", encoding.encode()),
     ]
-
-
-def place(headers: Iterable[tuple[str, bytes]] | None) -> tuple[str, int, str, int] | None:
-    """Return (source, epoch, topic, seq) of a record's headers; None if it is not one of ours."""
-    told = dict(headers or ())
-    try:
-        return (
-            told["source"].decode(),
-            int(told["epoch"]),
-            told["topic"].decode(),
-            int(told["seq"]),
-        )
-    except (KeyError, ValueError):
-        return None

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from grid import wire
-from grid.bridges.kafka import place
+from grid.bridges.record import place
 from grid.bus import Addresses
 from grid.session import Session, find
 from tests.support import kafka

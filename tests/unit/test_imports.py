@@ -25,6 +25,7 @@ LIGHT = (
     "agents.worker", "agents.grids", "agents.trials.launcher", "agents.trials.table", "launch",
     "grid.gateway.serve", "grid.redis.bridge", "grid.proof.check", "agents.statistics.judge",
     "grid.bridges.alerts", "grid.bridges.bridge", "grid.bridges.kafka", "agents.client",
+    "grid.bridges.inflow",
 )  # fmt: skip
 ENGINE = ("grid.node.", "envs.data.", "envs.engine", "envs.rerun", "envs.stage", "agents.bench.")
 TORCH = (

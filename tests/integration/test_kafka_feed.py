@@ -1,0 +1,84 @@
+"""Rows of a Kafka topic traded by a grid: bus, Kafka, bus, and the same rows."""
+
+import os
+import signal
+import threading
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from grid import wire
+from grid.bridges.config import KafkaConfig
+from grid.bridges.kafka import KafkaSink
+from grid.bus import Addresses
+from grid.dataset import to_iso
+from grid.session import Session, find
+from grid.tape import Tape
+from grid.venue import Venue
+from tests.support import kafka
+from tests.support.grids import FIRST_LIVE, Grid, Watch
+from tests.support.procs import Procs, until
+
+REAL = os.environ.get("ARGONAUT_KAFKA", "")
+
+
+def frames(grid: Grid) -> list[bytes]:
+    """What a node's publisher would say of the dataset's live rows."""
+    tape = Tape(grid.dataset, Venue(), FIRST_LIVE, grid.dataset.manifest.rows)
+    seqs: Counter[str] = Counter()
+    found = []
+    for i in range(tape.rows * tape.per_row):
+        event = tape.event(i)
+        topic = wire.topic_of(event)
+        seqs[topic] += 1
+        found.append(wire.pack(topic, "node", 1, seqs[topic], event.ts_event_ns, event))
+    return found
+
+
+def test_grid_trades_the_rows_of_a_topic_each_once_whatever_is_killed(
+    procs: Procs, addresses: Addresses, context: Any, tmp_path: Path
+) -> None:
+    broker = None if REAL else procs.python(Path(kafka.__file__))
+    servers = REAL or (broker.expect("kafka at").split()[-1] if broker else "")
+    topic = f"test-{uuid.uuid4().hex[:8]}"
+    where = f'{{ servers = "{servers}", topic = "{topic}.md" }}'
+    grid = Grid(tmp_path, addresses, feed={"kafka": where})
+    ts = grid.dataset.columns["ts_event"]
+    grid.config.write_text(
+        grid.config.read_text().replace("[node]", f'end = "{to_iso(int(ts[-1]))}"\n[node]')
+    )
+    told = frames(grid)
+    half = len(told) // 2
+    # one half as MessagePack, a part of it twice, as a bridge that was killed may send it
+    sinks = [
+        KafkaSink(KafkaConfig(servers=servers, topic=topic, encoding=encoding), tmp_path / name)
+        for name, encoding in (("first", "msgpack"), ("again", "msgpack"), ("second", "json"))
+    ]
+    running = threading.Event().is_set
+    sinks[0].play(told[:half], running)
+    sinks[1].play(told[half - 50 : half], running)
+    up = grid.up(procs)
+    watch = Watch(context, grid)
+    watch.outcomes(half // 4, timeout_s=90.0)
+    pid = grid.pid_of("feed")
+    if broker is not None:
+        broker.popen.send_signal(signal.SIGUSR1)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: grid.pid_of("feed") != pid, "its successor")
+    if broker is not None:
+        broker.popen.send_signal(signal.SIGUSR2)
+    sinks[2].play(told[half:], running)
+    for sink in sinks:
+        sink.close()
+    watch.close()
+    assert up.wait(60) == 0, up.text
+    session = Session.open(find(grid.home.sessions, "latest"))
+    rows = [wire.event(e) for name, e, _ in session if name.startswith("md.")]
+    live = [row for row in rows if isinstance(row, wire.Row.__value__) and not row.history]
+    sent = [wire.event(wire.unpack(frame)[1]) for frame in told]
+    assert live == sent[:-2]  # the end has come with the quote of the last bar's open
+    history = [row.ts_event_ns for row in rows if getattr(row, "history", False)]
+    assert history == sorted(history)
+    assert history
+    assert history[-1] < ts[FIRST_LIVE]
