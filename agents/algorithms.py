@@ -10,13 +10,15 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import torch
+from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents import config as c
+from agents import hyperparameters as c
 from agents.checkpoint import GOLDEN, ONNX, RESUME, WEIGHTS, Checkpoint, Tensors, save_tensors
+from agents.config import RunConfig
 from agents.export import golden, to_onnx
 from grid.errors import CheckpointError, ConfigError
 
@@ -29,7 +31,7 @@ _REPLAYED: Final = ("observations", "next_observations", "actions", "rewards", "
 
 
 def build(
-    config: c.RunConfig, envs: VecEnv, seed: int, policy_kwargs: dict[str, Any] | None = None
+    config: RunConfig, envs: VecEnv, seed: int, policy_kwargs: dict[str, Any] | None = None
 ) -> BaseAlgorithm:
     """Return a fresh model on `envs`, which it seeds; `policy_kwargs` come on top of the config's.
 
@@ -50,17 +52,14 @@ def build(
         "device": device(config.run.device),
     }
     match algo:
+        case c.MaskablePPO():
+            return MaskablePPO(**common, **_rollouts(algo))
+        case c.RecurrentPPO():
+            common["policy"] = "MlpLstmPolicy"
+            common["policy_kwargs"]["lstm_hidden_size"] = algo.lstm_size
+            return RecurrentPPO(**common, **_rollouts(algo))
         case c.PPO():
-            return PPO(
-                **common,
-                n_steps=algo.n_steps,
-                n_epochs=algo.n_epochs,
-                gae_lambda=algo.gae_lambda,
-                clip_range=algo.clip_range,
-                ent_coef=algo.ent_coef,
-                vf_coef=algo.vf_coef,
-                max_grad_norm=algo.max_grad_norm,
-            )
+            return PPO(**common, **_rollouts(algo))
         case c.DQN():
             return DQN(
                 **common,
@@ -156,6 +155,18 @@ def _parts(model: BaseAlgorithm) -> tuple[list[str], list[str]]:
     """Names of the optimizers, and of the variables that are no part of the policy."""
     modules, variables = model._get_torch_save_params()
     return [name for name in modules if name != "policy"], list(variables)
+
+
+def _rollouts(algo: c.PPO) -> dict[str, Any]:
+    return {
+        "n_steps": algo.n_steps,
+        "n_epochs": algo.n_epochs,
+        "gae_lambda": algo.gae_lambda,
+        "clip_range": algo.clip_range,
+        "ent_coef": algo.ent_coef,
+        "vf_coef": algo.vf_coef,
+        "max_grad_norm": algo.max_grad_norm,
+    }
 
 
 def _replay(algo: c.DQN | c.SAC) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from envs.market_spec import MarketSpec
 from grid.durable import sync_folder, write_synced
 from grid.errors import CheckpointError
 from grid.spec import Spec
@@ -47,7 +48,11 @@ class FileRef(msgspec.Struct, frozen=True):
 
 
 class DataRef(msgspec.Struct, frozen=True, kw_only=True):
-    """The data that was learned from, and what was held out; rows are half-open ranges."""
+    """The data that was learned from, and what was held out; rows are half-open ranges.
+
+    Attributes:
+        others: of a market, fingerprints of the datasets besides the first view's, by name.
+    """
 
     name: str
     fingerprint: str
@@ -55,15 +60,16 @@ class DataRef(msgspec.Struct, frozen=True, kw_only=True):
     train_rows: tuple[int, int]
     test: tuple[str, str]
     test_rows: tuple[int, int]
+    others: dict[str, str] = {}
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a checkpoint is. No time of day in it: the same run gives the same digest.
 
     Attributes:
-        algo: `ppo`, `dqn` or `sac`.
-        spec: observation and action, with normalization.
-        spec_digest: of `spec`.
+        algo: name of the algorithm, as in the config.
+        spec: observation and action, with normalization; of a market that of its first view.
+        spec_digest: of `spec`, or of `market`.
         venue: costs and rules that it was trained under.
         reward: name of the reward.
         reward_scale: its factor, resolved.
@@ -77,6 +83,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         platform: system, machine and Python.
         files: path within the folder to hash and size.
         parent: digest of the checkpoint of another run that training began from, if any.
+        market: observation and action on several instruments, or by orders.
     """
 
     algo: str
@@ -97,6 +104,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, FileRef] = {}
     version: int = VERSION
     parent: str = ""
+    market: MarketSpec | None = None
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -204,17 +212,13 @@ class Checkpoint(msgspec.Struct, frozen=True):
 def describe(path: Path) -> str:
     """Return what a checkpoint is, for people, a line for each fact."""
     c = Checkpoint.open(path)
-    m, spec = c.manifest, c.manifest.spec
-    target = f"levels {list(spec.target.levels)}" if spec.target.kind == "discrete" else "[-1, 1]"
+    m = c.manifest
     v = m.venue
     lines = {
         "checkpoint": c.digest,
         "path": str(c.path),
         "algorithm": f"{m.algo}, {m.steps:,} decisions in {m.segment} segments, seed {m.seed}",
-        "instrument": f"{spec.instrument_id}, {spec.bar or spec.rows} rows, "
-        f"a decision every {spec.every}",
-        "observation": f"{spec.window} rows of {', '.join(spec.features)}, and the account",
-        "target": f"{target} of {spec.target.max_qty:g}",
+        **(_of_target(m.spec) if m.market is None else _of_market(m.market)),
         "spec digest": m.spec_digest,
         "reward": f"{m.reward} x {m.reward_scale:.6g}",
         "venue": f"{v.taker_fee_bps:g} bps fee, {v.half_spread_bps:g} bps half spread, "
@@ -230,6 +234,26 @@ def describe(path: Path) -> str:
         "size": f"{sum(f.bytes for f in m.files.values()):,} bytes in {len(m.files)} files",
     }
     return "\n".join(f"{key:<12} {text}" for key, text in lines.items())
+
+
+def _of_target(spec: Spec) -> dict[str, str]:
+    target = f"levels {list(spec.target.levels)}" if spec.target.kind == "discrete" else "[-1, 1]"
+    return {
+        "instrument": f"{spec.instrument_id}, {spec.bar or spec.rows} rows, "
+        f"a decision every {spec.every}",
+        "observation": f"{spec.window} rows of {', '.join(spec.features)}, and the account",
+        "target": f"{target} of {spec.target.max_qty:g}",
+    }
+
+
+def _of_market(market: MarketSpec) -> dict[str, str]:
+    clock = f"{market.timer_s:g} s" if market.timer_s else f"{market.every} rows of the first view"
+    views = {
+        f"view {v.name}": f"{v.spec.instrument_id}, {v.spec.bar or v.spec.rows} rows, "
+        f"{v.spec.window} of {', '.join(v.spec.features)}"
+        for v in market.views
+    }
+    return {"clock": f"a decision every {clock}", **views, "action": market.described}
 
 
 def drop_resume(folder: Path) -> None:
@@ -282,10 +306,10 @@ def _manifest(raw: bytes, folder: Path) -> Manifest:
         manifest = msgspec.json.decode(raw, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as e:
         raise CheckpointError(f"{folder / MANIFEST}: damaged: {e}") from e
-    if manifest.spec.digest != manifest.spec_digest:
+    digest = (manifest.market or manifest.spec).digest
+    if digest != manifest.spec_digest:
         raise CheckpointError(
-            f"{folder}: spec digest {manifest.spec_digest} expected, the spec gives "
-            f"{manifest.spec.digest}"
+            f"{folder}: spec digest {manifest.spec_digest} expected, the spec gives {digest}"
         )
     return manifest
 

@@ -6,16 +6,23 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from agents.hyperparameters import (
+    PPO,
+    Algo,
+    Count,
+    MaskablePPO,
+    NonNegative,
+    Positive,
+    RecurrentPPO,
+    algo_name,
+)
+from envs.schemes import Orders, Weights
 from grid import config
 from grid.dataset import to_ns
 from grid.errors import DataError
 from grid.spec import TargetRule
 from grid.venue import Venue
 
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 Name = Annotated[
     str,
     msgspec.Meta(
@@ -24,6 +31,8 @@ Name = Annotated[
         "letter or digit",
     ),
 ]
+Features = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+Window = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 type Span = tuple[str, str]
 
 
@@ -49,7 +58,7 @@ class EnvConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     Attributes:
         features: names with parameters, as in `log_return:5`.
-        target: the action rule.
+        target: the action rule; with a `market` none, which has an action in its place.
         window: feature rows in one observation.
         every: rows from one decision to the next.
         timer_s: in place of `every`, a decision on each multiple of so many seconds since which
@@ -66,9 +75,9 @@ class EnvConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             features on its device: the same result, far smaller buffers.
     """
 
-    features: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    target: TargetRule
-    window: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 16
+    features: Features
+    target: TargetRule | None = None
+    window: Window = 16
     every: Count = 1
     timer_s: NonNegative = 0.0
     bar: str = ""
@@ -80,112 +89,42 @@ class EnvConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     by_reference: bool = False
 
 
-class Transformer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A transformer over the window, in front of the hidden layers: see `agents.transformer`.
+class ViewConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One more dataset that the agent sees, and may trade.
 
     Attributes:
-        width: numbers a row; a multiple of `heads`.
-        heads: attentions side by side.
-        layers: blocks.
+        dataset: its name.
+        name: of the view; the dataset's without it. No two views have the same.
+        features: those of `env` without them.
+        window: feature rows in one observation; that of `env` without it.
+        bar: bars to make of it, as `env.bar`.
+        traded: whether its instrument is traded, and not only seen.
     """
 
-    width: Count = 64
-    heads: Count = 4
-    layers: Count = 2
-
-    def __post_init__(self) -> None:
-        """Refuse a width that the heads cannot share."""
-        if self.width % self.heads:
-            raise ValueError(
-                f"width: expected a multiple of {self.heads} heads, found {self.width}"
-            )
+    dataset: Name
+    name: Name | None = None
+    features: Features | None = None
+    window: Window | None = None
+    bar: str = ""
+    traded: bool = True
 
 
-class _Algo(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="name"
-):
-    """What all algorithms have.
+class MarketConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is traded where it is not one position in one instrument: see `envs.market`.
+
+    `data.dataset` with `env.features`, `env.window` and `env.bar` is the first view; decisions are
+    counted on its rows.
 
     Attributes:
-        net: widths of the hidden layers.
-        transformer: what looks at the window before them; without it they see all numbers at once.
-        learning_rate: of Adam.
-        gamma: discount of a decision; a short horizon learns in far fewer steps.
-        batch_size: transitions in a gradient step.
+        action: weights of several instruments, or orders one by one.
+        views: the others, in order.
+        trades: datasets of trades beside the quotes of what is traded: limits fill on them, and
+            their queues move.
     """
 
-    net: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (32, 32)
-    transformer: Transformer | None = None
-    learning_rate: Positive = 1e-3
-    gamma: Share = 0.9
-    batch_size: Count = 256
-
-
-class PPO(_Algo, frozen=True, tag="ppo"):
-    """Proximal policy optimization (Schulman et al. 2017).
-
-    Attributes:
-        n_steps: decisions of each env in a rollout.
-        n_epochs: passes over a rollout.
-        gae_lambda: trace decay of the advantage.
-        clip_range: bound of the probability ratio's distance from 1.
-        ent_coef: weight of the entropy bonus.
-        vf_coef: weight of the value loss.
-        max_grad_norm: gradients are clipped to this norm.
-    """
-
-    n_steps: Count = 256
-    n_epochs: Count = 6
-    gae_lambda: Share = 0.9
-    clip_range: Positive = 0.2
-    ent_coef: NonNegative = 0.0
-    vf_coef: NonNegative = 0.5
-    max_grad_norm: Positive = 0.5
-
-
-class _OffPolicy(_Algo, frozen=True):
-    """What algorithms with a replay buffer have.
-
-    Attributes:
-        buffer_size: transitions kept.
-        learning_starts: decisions taken at random before the first gradient step.
-        train_freq: decisions of each env between updates.
-        gradient_steps: gradient steps in an update.
-    """
-
-    buffer_size: Count = 50_000
-    learning_starts: Count = 1_000
-    train_freq: Count = 4
-    gradient_steps: Count = 1
-
-
-class DQN(_OffPolicy, frozen=True, tag="dqn"):
-    """Deep Q-learning (Mnih et al. 2015); discrete targets only.
-
-    Attributes:
-        target_update_interval: decisions between copies of the network to its target.
-        exploration_fraction: share of the run over which random actions fade out.
-        exploration_final: share of random actions that stays.
-    """
-
-    target_update_interval: Count = 500
-    exploration_fraction: Share = 0.2
-    exploration_final: Share = 0.02
-
-
-class SAC(_OffPolicy, frozen=True, tag="sac"):
-    """Soft actor-critic (Haarnoja et al. 2018); continuous targets only.
-
-    Attributes:
-        tau: step of the target network towards the network at each gradient step.
-        ent_coef: weight of the entropy; `auto` learns it.
-    """
-
-    tau: Positive = 0.005
-    ent_coef: Positive | Literal["auto"] = "auto"
-
-
-type Algo = PPO | DQN | SAC
+    action: Weights | Orders
+    views: tuple[ViewConfig, ...] = ()
+    trades: tuple[Name, ...] = ()
 
 
 class RunSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -215,6 +154,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         run: length and width.
         seed: of everything random.
         venue: costs and rules of the simulated venue.
+        market: several instruments, or orders one by one, in place of `env.target`.
     """
 
     name: Name
@@ -224,6 +164,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     run: RunSection
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
     venue: Venue = Venue()
+    market: MarketConfig | None = None
 
     def __post_init__(self) -> None:
         """Refuse what each key allows and the whole does not; msgspec adds nothing to the text."""
@@ -233,26 +174,80 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 f"key data.test: expected no overlap with data.train {list(self.data.train)}, "
                 f"found {list(self.data.test)}"
             )
-        if self.env.timer_s and (self.env.every != 1 or self.env.bar):
-            raise ValueError("key env.timer_s: expected 0 beside env.every or env.bar")
+        if self.env.timer_s and self.env.every != 1:
+            raise ValueError("key env.timer_s: expected 0 beside env.every")
         if isinstance(self.algo, PPO):
             if self.algo.n_steps * self.run.n_envs < 2:
                 raise ValueError("key algo.n_steps: expected 2 or more with one env, found 1")
             if self.algo.batch_size < 2:
-                raise ValueError("key algo.batch_size: expected 2 or more for ppo, found 1")
-        kind = self.env.target.kind
-        needed = {"dqn": "discrete", "sac": "continuous"}.get(algo_name(self.algo), kind)
-        if kind != needed:
+                name = algo_name(self.algo)
+                raise ValueError(f"key algo.batch_size: expected 2 or more for {name}, found 1")
+        if isinstance(self.algo, RecurrentPPO) and self.algo.transformer is not None:
+            raise ValueError("key algo.transformer: expected none for RecurrentPPO")
+        if self.market is None:
+            self._check_target()
+        else:
+            self._check_market(self.market)
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of all datasets, each once, the first view's first."""
+        names = [self.data.dataset]
+        if self.market is not None:
+            names += [*(view.dataset for view in self.market.views), *self.market.trades]
+        return tuple(dict.fromkeys(names))
+
+    def _check_target(self) -> None:
+        """Refuse what does not fit one position."""
+        rule, name = self.env.target, algo_name(self.algo)
+        if rule is None:
+            raise ValueError("key env.target: expected one, or a table market with an action")
+        if isinstance(self.algo, MaskablePPO):
             raise ValueError(
-                f"key env.target.kind: expected {needed} for algo {algo_name(self.algo)}, "
-                f"found {kind}"
+                "key algo.name: expected one without masks for env.target, which has no impossible "
+                "action, found MaskablePPO"
             )
-        if kind == "discrete" and len(self.env.target.levels) < 2:
+        if self.env.timer_s and self.env.bar:
+            raise ValueError("key env.timer_s: expected 0 beside env.bar")
+        needed = {"dqn": "discrete", "sac": "continuous"}.get(name, rule.kind)
+        if rule.kind != needed:
+            raise ValueError(
+                f"key env.target.kind: expected {needed} for algo {name}, found {rule.kind}"
+            )
+        if rule.kind == "discrete" and len(rule.levels) < 2:
             raise ValueError("key env.target.levels: expected two levels or more")
-        if self.venue.account == "cash" and (kind != "discrete" or min(self.env.target.levels) < 0):
+        if self.venue.account == "cash" and (rule.kind != "discrete" or min(rule.levels) < 0):
             raise ValueError(
                 "key env.target: expected discrete levels of 0 or more, for a cash account "
                 "cannot go short"
+            )
+
+    def _check_market(self, market: MarketConfig) -> None:
+        """Refuse what does not fit several instruments, or orders."""
+        if self.env.target is not None:
+            raise ValueError("key env.target: expected none beside market.action, found both")
+        if self.env.by_reference:
+            raise ValueError("key env.by_reference: expected false with a market, found true")
+        if self.algo.transformer is not None:
+            raise ValueError(
+                "key algo.transformer: expected none with a market, whose windows differ in shape"
+            )
+        if self.venue.account == "cash":
+            raise ValueError(
+                "key venue.account: expected margin with a market, for a cash account cannot go "
+                "short"
+            )
+        kind, name = market.action.__struct_config__.tag, algo_name(self.algo)
+        fit = ("ppo", "RecurrentPPO", "sac" if kind == "weights" else "MaskablePPO")
+        if name not in fit:
+            raise ValueError(
+                f"key algo.name: expected one of {', '.join(fit)} for market.action of kind "
+                f"{kind}, found {name}"
+            )
+        names = [self.data.dataset, *(v.name or v.dataset for v in market.views)]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(
+                f"key market.views: expected another name for each view, found {twice[0]} twice"
             )
 
 
@@ -263,11 +258,6 @@ def load(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
         ConfigError: with the file and the path of the key.
     """
     return config.load(path, RunConfig, overrides)
-
-
-def algo_name(algo: Algo) -> str:
-    """Return `ppo`, `dqn` or `sac`."""
-    return str(algo.__struct_config__.tag)
 
 
 def _span(key: str, span: Span) -> tuple[int, int]:

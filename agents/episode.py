@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from agents.checkpoint import Manifest
 from agents.metrics import Track
-from agents.policy import Policy
+from agents.policy import Policy, begin
 from grid.dataset import Dataset, to_iso, to_ns
 from grid.errors import DataError
 from grid.spec import Spec
@@ -26,6 +26,7 @@ def run(env: gymnasium.Env[Any, Any], policy: Policy, bar: "tqdm[Any] | None" = 
         bar: is told of every step.
     """
     to_action = _translator(policy.spec)
+    begin(policy)
     obs, info = env.reset(seed=0)
     points, fills, targets = [_point(info)], [], []
     ended = ruined = False

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-import onnxruntime  # type: ignore[import-untyped]
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
+from agents.network import STATE, Network
 from agents.transformer import Block, TransformerExtractor, WindowTransformer
 from grid.errors import CheckpointError
 
@@ -22,15 +22,18 @@ GOLDEN_ROWS: Final = 64
 _OPSET: Final = 17
 _IR: Final = 8  # old enough for every ONNX Runtime of the last years
 _TOLERANCE: Final = 1e-4
+_GATES: Final = 4
 
 type Floats = NDArray[np.float32]
 
 
 def to_onnx(model: BaseAlgorithm) -> bytes:
-    """Return the acting network of a PPO, DQN or SAC model as ONNX bytes.
+    """Return the acting network of a model as ONNX bytes.
 
     Input `obs` [1, obs_size]; output `outputs`: [1, levels], the highest of which is the action,
-    or [1, 1], the target before clipping.
+    or [1, 1], the target before clipping; of a market [1, n], a weight for each instrument or the
+    logits of each number of an action, one after the other. With an LSTM its state goes in as `h`
+    and `c` [1, size], zeros at the beginning of an episode, and comes out as `h_next` and `c_next`.
     """
     graph = _Graph()
     name = "obs"
@@ -47,13 +50,14 @@ class _Graph:
         self._weights: list[onnx.TensorProto] = []
         self._size = 0  # of the observation
         self._width = 0  # of the output
+        self._memory = 0  # numbers of a state
 
     def layer(self, layer: nn.Module, x: str) -> str:
         """Add a layer to the value `x`, and return the name of its result."""
         match layer:
             case nn.Linear():
                 self._size = self._size or layer.in_features
-                self._width = layer.out_features
+                self._width = int(layer.out_features)
                 return self._node("Gemm", [x, *self._params(layer.weight, layer.bias)], transB=1)
             case nn.Tanh():
                 return self._node("Tanh", [x])
@@ -61,21 +65,23 @@ class _Graph:
                 return self._node("Relu", [x])
             case WindowTransformer():
                 return self._transformer(layer, x)
+            case nn.LSTM(num_layers=1):
+                return self._lstm(layer, x)
             case _:
                 raise CheckpointError(
-                    "export: expected Linear, Tanh, ReLU or WindowTransformer layers, found "
-                    f"{type(layer).__name__}"
+                    "export: expected Linear, Tanh, ReLU, WindowTransformer or one layer of LSTM, "
+                    f"found {type(layer).__name__}"
                 )
 
     def finish(self, name: str) -> bytes:
         """Return the network whose output is the value `name`."""
         self._nodes[-1].output[0] = "outputs"
+        inputs, outputs = {"obs": self._size}, {"outputs": self._width}
+        if self._memory:
+            inputs |= dict.fromkeys(STATE, self._memory)
+            outputs |= {f"{name}_next": self._memory for name in STATE}
         graph = helper.make_graph(
-            self._nodes,
-            "policy",
-            [helper.make_tensor_value_info("obs", TensorProto.FLOAT, [1, self._size])],
-            [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, [1, self._width])],
-            self._weights,
+            self._nodes, "policy", _rows_of(inputs), _rows_of(outputs), self._weights
         )
         proto = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR
@@ -122,10 +128,28 @@ class _Graph:
         names = [x, *self._params(layer.weight, layer.bias)]
         return self._node("LayerNormalization", names, axis=-1, epsilon=layer.eps)
 
+    # -- a memory -------------------------------------------------------------------------------
+
+    def _lstm(self, lstm: nn.LSTM, x: str) -> str:
+        """Hochreiter and Schmidhuber 1997; PyTorch has its gates as input, forget, cell, output."""
+        self._size, self._memory = self._size or lstm.input_size, lstm.hidden_size
+        w_x, w_h, b_x, b_h = (self._params(p)[0] for p in lstm.parameters())
+        seen = self._node("Gemm", [x, w_x, b_x], transB=1)
+        gates = self._node("Add", [seen, self._node("Gemm", ["h", w_h, b_h], transB=1)])
+        n = lstm.hidden_size
+        parts = (
+            self._node("Slice", [gates, *self._ints([k * n], [(k + 1) * n], [1])])
+            for k in range(_GATES)
+        )
+        kinds = ("Sigmoid", "Sigmoid", "Tanh", "Sigmoid")
+        i, f, g, o = (self._node(op, [part]) for op, part in zip(kinds, parts, strict=True))
+        c = self._node("Add", [self._node("Mul", [f, "c"]), self._node("Mul", [i, g])], "c_next")
+        return self._node("Mul", [o, self._node("Tanh", [c])], "h_next")
+
     # -- what everything is made of -------------------------------------------------------------
 
-    def _node(self, op: str, inputs: list[str], **attributes: Any) -> str:
-        name = f"x{len(self._nodes)}"
+    def _node(self, op: str, inputs: list[str], name: str = "", **attributes: Any) -> str:
+        name = name or f"x{len(self._nodes)}"
         self._nodes.append(helper.make_node(op, inputs, [name], **attributes))
         return name
 
@@ -144,9 +168,10 @@ class _Graph:
 def acting_layers(model: BaseAlgorithm) -> list[nn.Module]:
     """Return the layers from observation to output, in order, of acting without exploring."""
     policy: Any = model.policy
-    if hasattr(policy, "mlp_extractor"):  # PPO: logits, or the mean of the target
-        seen = policy.pi_features_extractor
-        return [*_body(seen), *policy.mlp_extractor.policy_net, policy.action_net]
+    if hasattr(policy, "mlp_extractor"):  # PPO and its kin: logits, or the mean of the target
+        seen = _body(policy.pi_features_extractor)
+        memory = [policy.lstm_actor] if hasattr(policy, "lstm_actor") else []
+        return [*seen, *memory, *policy.mlp_extractor.policy_net, policy.action_net]
     if hasattr(policy, "q_net"):  # DQN: the value of each level
         return [*_body(policy.q_net.features_extractor), *policy.q_net.q_net]
     # SAC: the squashed mean of the target
@@ -162,21 +187,30 @@ def golden(model: BaseAlgorithm, network: bytes, rows: int = GOLDEN_ROWS) -> dic
     """Return observations and what `network` answers, proved to agree with the torch model.
 
     Returns:
-        `obs` float32 [rows, obs_size] and `outputs` float32 [rows, width].
+        `obs` float32 [rows, obs_size], to be shown in order, and `outputs` float32 [rows, width].
 
     Raises:
         CheckpointError: network and model differ by more than rounding.
     """
-    session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
-    size = session.get_inputs()[0].shape[1]  # of the window, whatever the envs send
+    acting = Network(network, "export")
     bound = float(model.observation_space.high[-1])  # type: ignore[attr-defined]
-    drawn = np.random.default_rng(0).standard_normal((rows, size))
+    drawn = np.random.default_rng(0).standard_normal((rows, acting.obs_size))
     obs = np.clip(drawn, -bound, bound).astype(np.float32)
-    outputs = np.concatenate([session.run(None, {"obs": row[None]})[0] for row in obs])
-    layers = nn.Sequential(*acting_layers(model))
+    outputs = np.stack([acting.outputs(row) for row in obs])
+    expected = torch.as_tensor(obs, device=model.device)
     with torch.no_grad():
-        expected = layers(torch.as_tensor(obs, device=model.device)).cpu().numpy()
-    worst = float(np.abs(outputs - expected).max())
-    if not worst <= _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        for layer in acting_layers(model):
+            expected = layer(expected)
+            if isinstance(layer, nn.LSTM):  # it takes the rows for a sequence
+                expected = expected[0]
+    wanted = expected.cpu().numpy()
+    worst = float(np.abs(outputs - wanted).max())
+    if not worst <= _TOLERANCE * max(1.0, float(np.abs(wanted).max())):
         raise CheckpointError(f"export: the network differs from the trained one by {worst:.3g}")
     return {"obs": obs, "outputs": outputs}
+
+
+def _rows_of(sizes: dict[str, int]) -> list[onnx.ValueInfoProto]:
+    return [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, n]) for name, n in sizes.items()
+    ]

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agents import market_plan
 from agents.checkpoint import DataRef
 from agents.config import RunConfig, Span
 from envs import rewards
 from envs.fitting import timed_rows
-from envs.made_bars import bars_of
+from envs.made_bars import bars_of, seen
+from envs.market_recipe import MarketRecipe, market_env
+from envs.market_spec import MarketSpec
 from envs.pipeline import Pipeline, as_rows, fit
 from envs.trading_recipe import EnvRecipe
 from grid.dataset import Dataset, to_iso, to_ns
@@ -23,14 +26,21 @@ class Plan:
     """A config made concrete.
 
     Attributes:
-        spec: normalization fitted on the training rows and no other.
+        spec: normalization fitted on the training rows and no other; of a market its first view's.
         recipe: of the training envs.
         data: the rows, and the fingerprint of what they are rows of.
+        market: of a run on several instruments or by orders.
     """
 
     spec: Spec
-    recipe: EnvRecipe
+    recipe: EnvRecipe | MarketRecipe
     data: DataRef
+    market: MarketSpec | None = None
+
+    @property
+    def spec_digest(self) -> str:
+        """Of all that observation and action mean."""
+        return self.spec.digest if self.market is None else self.market.digest
 
 
 def make(config: RunConfig, home: Home) -> Plan:
@@ -41,21 +51,25 @@ def make(config: RunConfig, home: Home) -> Plan:
         ConfigError: a feature or reward is unknown, or does not fit the data.
         SessionError: latencies are to be measured, and the session is not there.
     """
-    dataset = Dataset.find(home.datasets, config.data.dataset)
-    dataset.verify()
+    datasets = {name: Dataset.find(home.datasets, name) for name in config.datasets}
+    for dataset in datasets.values():
+        dataset.verify()
+    rewards.find(config.env.reward)
+    if config.market is not None:
+        return _market(config, home, datasets)
+    dataset = datasets[config.data.dataset]
     fingerprint = dataset.manifest.fingerprint
     if config.env.bar:
         dataset = bars_of(dataset, config.env.bar)
-    rewards.find(config.env.reward)
     train = _rows(dataset, "data.train", config.data.train)
     test = _rows(dataset, "data.test", config.data.test)
     env = config.env
     spec, scale = learn(config, dataset, train)
     lot = dataset.manifest.instrument.lot
-    if env.target.max_qty < lot:
+    if spec.target.max_qty < lot:
         raise ConfigError(
             f"key env.target.max_qty: expected at least {lot:g}, the lot of "
-            f"{spec.instrument_id}, found {env.target.max_qty:g}"
+            f"{spec.instrument_id}, found {spec.target.max_qty:g}"
         )
     warmup = Pipeline(spec).warmup
     if test[1] - max(test[0], warmup - 1) <= env.every:
@@ -85,6 +99,37 @@ def make(config: RunConfig, home: Home) -> Plan:
     return Plan(spec, recipe, data)
 
 
+def _market(config: RunConfig, home: Home, datasets: dict[str, Dataset]) -> Plan:
+    venue = measured(config.venue, home.sessions)
+    market = market_plan.learn(config, datasets)
+    first = market.views[0]
+    shown = seen(datasets[first.dataset], first.spec)
+    train, test = config.data.train, config.data.test
+    train_rows, test_rows = _rows(shown, "data.train", train), _rows(shown, "data.test", test)
+    recipe = MarketRecipe(
+        folders={name: dataset.path.resolve() for name, dataset in datasets.items()},
+        spec=market,
+        venue=venue,
+        span_ns=market_plan.span_ns(train),
+        steps=config.env.steps,
+        reward=config.env.reward,
+        reward_scale=market_plan.scaled(config, market, datasets, venue),
+    )
+    recipe.make().close()  # a mistake shows here in one sentence, not in a child's traceback
+    market_env(market, datasets, venue, span_ns=market_plan.span_ns(test)).close()
+    fingerprints = {name: dataset.manifest.fingerprint for name, dataset in datasets.items()}
+    data = DataRef(
+        name=config.data.dataset,
+        fingerprint=fingerprints.pop(config.data.dataset),
+        train=train,
+        train_rows=train_rows,
+        test=test,
+        test_rows=test_rows,
+        others=fingerprints,
+    )
+    return Plan(first.spec, recipe, data, market)
+
+
 def learn(config: RunConfig, dataset: Dataset, rows: tuple[int, int]) -> tuple[Spec, float]:
     """Return spec and reward scale: what is fitted on the training rows, and on no other.
 
@@ -93,6 +138,7 @@ def learn(config: RunConfig, dataset: Dataset, rows: tuple[int, int]) -> tuple[S
         ConfigError: a feature or reward is unknown, or does not fit the data.
     """
     env = config.env
+    assert env.target is not None
     spec = fit(
         dataset,
         rows,

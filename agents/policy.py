@@ -1,21 +1,23 @@
-"""What acts: an observation in, a target in [-1, 1] out, the same each time. Light: no torch."""
+"""What acts: an observation in, a target in [-1, 1] out. Light: no torch.
+
+The same observations, in the same order since the beginning of an episode, give the same targets;
+without an LSTM each gives the same by itself.
+"""
 
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 import numpy as np
-import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from agents import baselines
-from agents.checkpoint import GOLDEN, ONNX, Checkpoint
-from grid.errors import CheckpointError, SpecMismatch
+from agents.checkpoint import Checkpoint
+from agents.network import Network, check_choices, network_of, prove
+from grid.errors import SpecMismatch
 from grid.spec import Spec
 
 type Obs = NDArray[np.float32]
-
-_TOLERANCE = 1e-5  # of outputs on another kind of CPU; on the same kind they are equal
 
 
 class Policy(Protocol):
@@ -32,36 +34,37 @@ class Policy(Protocol):
 
 
 class NetworkPolicy:
-    """A policy network run by ONNX Runtime: batch 1, one thread, the same bits always.
+    """A policy network, see `agents.network`.
 
     Args:
         spec: what observation and action mean.
-        network: ONNX.
-        where: it comes from, for errors.
+        network: what acts.
 
-    Raises:
-        CheckpointError: the network cannot be loaded.
+    Attributes:
+        spec: the same.
     """
 
-    def __init__(self, spec: Spec, network: bytes, where: str) -> None:
+    def __init__(self, spec: Spec, network: Network) -> None:
         self.spec = spec
+        self._network = network
         self._levels = spec.target.levels if spec.target.kind == "discrete" else None
-        try:
-            self._session = onnxruntime.InferenceSession(
-                network, _one_thread(), providers=["CPUExecutionProvider"]
-            )
-        except Exception as e:  # the runtime has no base class for its errors
-            raise CheckpointError(f"{where}: not a usable network: {e}") from e
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether it remembers earlier observations."""
+        return self._network.recurrent
+
+    def begin(self) -> None:
+        """Remember nothing: an episode begins."""
+        self._network.begin()
 
     def outputs(self, obs: Obs) -> NDArray[np.float32]:
         """Return the network's outputs for obs: one a discrete level, or the target itself."""
-        result: list[Any] = self._session.run(None, {"obs": obs.reshape(1, -1)})
-        out: NDArray[np.float32] = result[0][0]
-        return out
+        return self._network.outputs(obs)
 
     def act(self, obs: Obs) -> float:
         """Return the level with the highest output, or the clipped target."""
-        out = self.outputs(obs)
+        out = self._network.outputs(obs)
         if self._levels is not None:
             return self._levels[int(out.argmax())]
         return min(1.0, max(-1.0, float(out[0])))
@@ -80,40 +83,38 @@ class OnnxPolicy(NetworkPolicy):
     Raises:
         CheckpointError: the network cannot be loaded, or does not give the outputs that it gave
             when it was written.
+        SpecMismatch: it holds no single position.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
-        network = checkpoint.read(ONNX)
-        super().__init__(checkpoint.manifest.spec, network, str(checkpoint.path / ONNX))
-        self._prove()
-
-    def _prove(self) -> None:
-        golden = self.checkpoint.tensors(GOLDEN)
-        where = self.checkpoint.path / GOLDEN
+        refuse_market(checkpoint)
+        super().__init__(checkpoint.manifest.spec, network_of(checkpoint))
         width = len(self._levels) if self._levels is not None else 1
-        if {"obs", "outputs"} - set(golden) or not len(golden["obs"]):
-            raise CheckpointError(f"{where}: expected rows of obs and outputs, found none")
-        try:
-            found = np.stack([self.outputs(row) for row in golden["obs"]])
-        except Exception as e:
-            raise CheckpointError(f"{where}: the network refuses an observation: {e}") from e
-        want = golden["outputs"]
-        if found.shape != (len(golden["obs"]), width) or want.shape != found.shape:
-            raise CheckpointError(
-                f"{where}: expected outputs [{len(golden['obs'])}, {width}], the network gives "
-                f"{list(found.shape)}, the file holds {list(want.shape)}"
-            )
-        worst = float(np.abs(found - want).max())
-        if not worst <= _TOLERANCE:
-            raise CheckpointError(
-                f"{where}: the network's outputs differ by {worst:.3g} from those written with it"
-            )
+        found, want = prove(self._network, checkpoint, width)
         if self._levels is not None:
-            # a tie within the tolerance may fall either way on another CPU; that is no other policy
-            top = np.take_along_axis(want, found.argmax(axis=1)[:, None], axis=1)[:, 0]
-            if (want.max(axis=1) - top > 2 * _TOLERANCE).any():
-                raise CheckpointError(f"{where}: the network prefers other actions than it did")
+            check_choices(checkpoint, found, want)
+
+
+def refuse_market(checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint that a live strategy cannot trade.
+
+    Raises:
+        SpecMismatch: it was trained on several instruments, or to order.
+    """
+    market = checkpoint.manifest.market
+    if market is not None:
+        raise SpecMismatch(
+            f"{checkpoint.path}: expected a target position in one instrument, which is what a "
+            f"live strategy trades, found {market.described}; it can be trained, checked and "
+            "evaluated"
+        )
+
+
+def begin(policy: Policy) -> None:
+    """Tell a policy that an episode begins, if it remembers any."""
+    if isinstance(policy, NetworkPolicy):
+        policy.begin()
 
 
 def load_policy(name: str | Path, spec: Spec | None = None) -> Policy:
@@ -154,11 +155,3 @@ def _flat(spec: Spec) -> dict[str, Any]:
     tree: dict[str, Any] = msgspec.to_builtins(spec)
     target = tree.pop("target")
     return {**tree, **{f"target.{key}": value for key, value in target.items()}}
-
-
-def _one_thread() -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return options

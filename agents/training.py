@@ -23,12 +23,14 @@ from tqdm import tqdm
 
 from agents import algorithms, plan, provenance, transformer
 from agents.checkpoint import Checkpoint, Manifest
-from agents.config import PPO, RunConfig, algo_name
+from agents.config import RunConfig
 from agents.gather import extractor
+from agents.hyperparameters import PPO, algo_name
 from agents.progress import Bar, Scalars
 from agents.run import Run
 from agents.vec import make_vec
 from envs.made_bars import seen
+from envs.trading_recipe import EnvRecipe
 from grid.config import dump
 from grid.dataset import Dataset
 from grid.errors import CheckpointError, ConfigError
@@ -100,7 +102,7 @@ def train(
         latest = latest or first
         start = latest.manifest.steps if latest else 0
         gathering: dict[str, Any] = {}
-        if config.env.by_reference:
+        if config.env.by_reference and isinstance(planned.recipe, EnvRecipe):
             gathering = extractor(
                 seen(Dataset.open(planned.recipe.dataset), planned.spec), planned.spec
             )
@@ -173,7 +175,7 @@ def _manifest(
     return Manifest(
         algo=algo_name(config.algo),
         spec=planned.spec,
-        spec_digest=planned.spec.digest,
+        spec_digest=planned.spec_digest,
         venue=planned.recipe.venue,
         reward=config.env.reward,
         reward_scale=planned.recipe.reward_scale,
@@ -187,6 +189,7 @@ def _manifest(
         commit=provenance.commit() if commit is None else commit,
         platform=provenance.system(),
         parent=initial.digest if initial else "",
+        market=planned.market,
     )
 
 
@@ -203,7 +206,7 @@ def _metrics(model: BaseAlgorithm) -> dict[str, float]:
 
 def _check_same(latest: Checkpoint, planned: plan.Plan) -> None:
     found, want = latest.manifest.data, planned.data
-    if (found, latest.manifest.spec_digest) != (want, planned.spec.digest):
+    if (found, latest.manifest.spec_digest) != (want, planned.spec_digest):
         raise CheckpointError(
             f"{latest.path}: trained on {found.name} with fingerprint {found.fingerprint}, the "
             f"dataset now has {want.fingerprint}"

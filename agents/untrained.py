@@ -10,8 +10,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents import algorithms, transformer
 from agents.checkpoint import Manifest
-from agents.config import PPO, RunConfig
+from agents.config import RunConfig
 from agents.export import to_onnx
+from agents.hyperparameters import PPO
+from agents.network import Network
 from agents.policy import NetworkPolicy
 from agents.training import seed_of
 from envs.pipeline import Pipeline
@@ -58,4 +60,4 @@ def untrained(manifest: Manifest) -> NetworkPolicy:
     config = replace(config, algo=algo, run=replace(config.run, device="cpu"))
     envs = DummyVecEnv([lambda: Outline(spec)])
     model = algorithms.build(config, envs, seed_of(config.seed, 0), extracting)
-    return NetworkPolicy(spec, to_onnx(model), "the untrained network")
+    return NetworkPolicy(spec, Network(to_onnx(model), "the untrained network"))

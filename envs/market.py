@@ -354,6 +354,7 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
         self.venue = venue
         self._tape = Tape(views, split(traded)[0], clock, span_ns)
         self.times_ns = self._tape.times_ns
+        self.prices = self._tape.prices
         self._capital = capital
         self._scale = reward_scale
         available = len(self._tape.times_ns) - 1

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from envs.pipeline import Pipeline, as_rows, fit
 from grid.dataset import Dataset
 from grid.errors import ConfigError, DataError
-from grid.spec import TargetRule
+from grid.spec import Spec, TargetRule
 
 type Times = NDArray[np.int64]
 type Window = NDArray[np.float32]
@@ -48,9 +48,6 @@ class View:
         window: int = 16,
         clip: float = 5.0,
     ) -> None:
-        self.name = name
-        self.dataset = dataset
-        self.window = window
         spec = fit(
             dataset,
             train_rows,
@@ -59,13 +56,26 @@ class View:
             target=TargetRule(max_qty=1.0),
             clip=clip,
         )
+        first, last = dataset.columns["ts_event"][[train_rows[0], train_rows[1] - 1]].tolist()
+        self._show(name, dataset, spec, (first, last))
+
+    @classmethod
+    def learned(cls, name: str, dataset: Dataset, spec: Spec, fitted_ns: tuple[int, int]) -> "View":
+        """Return a view that was fitted before, and is not again."""
+        view = cls.__new__(cls)
+        view._show(name, dataset, spec, fitted_ns)
+        return view
+
+    def _show(self, name: str, dataset: Dataset, spec: Spec, fitted_ns: tuple[int, int]) -> None:
+        self.name = name
+        self.dataset = dataset
+        self.window = spec.window
         self.pipeline = Pipeline(spec)
         columns = {k: np.asarray(v) for k, v in dataset.columns.items()}
         self._matrix = self.pipeline.matrix(columns)
         self.prices: NDArray[np.float64] = as_rows(columns)["close"]
         self.times_ns: Times = columns["ts_event"]
-        first, last = self.times_ns[[train_rows[0], train_rows[1] - 1]].tolist()
-        self.fitted_ns: tuple[int, int] = first, last
+        self.fitted_ns = fitted_ns
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -71,13 +71,14 @@ def _data_info(args: Args) -> None:
     show(args.home, args.name, verify=args.verify)
 
 
-@command("data demo", "import the real hourly EUR/USD bars of the demo", "")
+@command("data demo", "import real bars: hourly EUR/USD, which the demo trades, daily GOOGL", "")
 def _data_demo(args: Args) -> None:
-    from envs.data.demo import import_demo
+    from envs.data.demo import import_demo, import_second
 
-    with Progress("rows") as progress:
-        manifest = import_demo(args.home, progress)
-    show(args.home, manifest.name)
+    for imported in (import_demo, import_second):
+        with Progress("rows") as progress:
+            manifest = imported(args.home, progress)
+        show(args.home, manifest.name)
 
 
 @command(

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from agents import config as runs
-from agents.config import Count, Name, NonNegative, Positive, RunConfig, Share, Span
+from agents.config import Name, RunConfig, Span
+from agents.hyperparameters import Count, NonNegative, Positive, Share
 from agents.trials.axes import Axis, Draw, flatten, lay
 from grid import config
 from grid.dataset import to_ns

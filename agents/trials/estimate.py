@@ -8,7 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from agents.checkpoint import RESUME
-from agents.config import PPO, RunConfig, algo_name
+from agents.config import RunConfig
+from agents.hyperparameters import PPO, algo_name
 from agents.trials import data, journal
 from agents.trials.events import Done
 from agents.trials.local import Local

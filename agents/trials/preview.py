@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agents.config import algo_name
+from agents.hyperparameters import algo_name
 from agents.trials import planning
 from agents.trials.axes import values_of
 from agents.trials.config import TrainingGrid

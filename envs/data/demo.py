@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from envs.data.catalog import Progress
-from envs.data.read import read
+from envs.data.read import Rows, read
 from envs.data.write import write
 from grid.dataset import Dataset, Manifest, fingerprint, names
 from grid.errors import DataError
 from grid.home import Home
-from grid.instrument import CurrencyPair
+from grid.instrument import CurrencyPair, Equity, Instrument
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +22,19 @@ EURUSD: Final = CurrencyPair(
     id="EUR/USD.SIM", price_precision=5, base_currency="EUR", quote_currency="USD"
 )
 
+SECOND: Final = "googl-1d"
+SECOND_BAR: Final = "1-DAY-LAST"
+GOOGL: Final = Equity(
+    id="GOOGL.SIM", price_precision=2, quote_currency="USD", margin_init=0.5, margin_maint=0.25
+)
+
 _PACKAGE: Final = "gym_anytrading"
 _FILE: Final = "FOREX_EURUSD_1H_ASK.csv"
+_SECOND_FILE: Final = "STOCKS_GOOGL.csv"
 
 
-def demo_file() -> Path:
-    """Return the file of hourly EUR/USD ask bars of 2017 inside the package gym-anytrading.
+def demo_file(name: str = _FILE) -> Path:
+    """Return a file of market data inside the package gym-anytrading: of EUR/USD by default.
 
     The package is found, not imported: that would load gymnasium.
 
@@ -36,10 +43,10 @@ def demo_file() -> Path:
     """
     spec = find_spec(_PACKAGE)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder) / "datasets" / "data" / _FILE
+        path = Path(folder) / "datasets" / "data" / name
         if path.is_file():
             return path
-    raise DataError(f"package gym-anytrading with {_FILE} expected, found none: run uv sync")
+    raise DataError(f"package gym-anytrading with {name} expected, found none: run uv sync")
 
 
 def import_demo(home: Home, progress: Progress | None = None) -> Manifest:
@@ -51,7 +58,6 @@ def import_demo(home: Home, progress: Progress | None = None) -> Manifest:
     Raises:
         DataError: the file is missing, or a dataset from elsewhere has that name.
     """
-    source = f"gym-anytrading {version('gym-anytrading')}: {_FILE}"
     rows = read(
         demo_file(),
         EURUSD,
@@ -60,20 +66,40 @@ def import_demo(home: Home, progress: Progress | None = None) -> Manifest:
         timestamp="open",
         time_format="%d.%m.%Y %H:%M:%S.%f",
     )
-    expected = fingerprint("bars", EURUSD, BAR, rows.columns)
+    return _import(rows, EURUSD, NAME, _FILE, home, progress)
+
+
+def import_second(home: Home, progress: Progress | None = None) -> Manifest:
+    """Import daily GOOGL of 2009 to 2018 as dataset `googl-1d`, unless it is there already.
+
+    Its prices are rounded to cents, its days begin at midnight, UTC.
+
+    Raises:
+        DataError: the file is missing, or a dataset from elsewhere has that name.
+    """
+    file = demo_file(_SECOND_FILE)
+    rows = read(file, GOOGL, kind="bars", bar=SECOND_BAR, timestamp="open", repair=True)
+    return _import(rows, GOOGL, SECOND, _SECOND_FILE, home, progress)
+
+
+def _import(
+    rows: Rows, instrument: Instrument, name: str, file: str, home: Home, progress: Progress | None
+) -> Manifest:
+    source = f"gym-anytrading {version('gym-anytrading')}: {file}"
+    expected = fingerprint("bars", instrument, rows.bar, rows.columns)
     ours = False
-    if NAME in names(home.datasets):
-        there = Dataset.find(home.datasets, NAME)
+    if name in names(home.datasets):
+        there = Dataset.find(home.datasets, name)
         ours = there.manifest.source == source
         if ours and _is_sound(there, expected):
             return there.manifest
     if ours:
-        log.warning("dataset %s is damaged, or of another version: it is made anew", NAME)
+        log.warning("dataset %s is damaged, or of another version: it is made anew", name)
     return write(
         rows,
-        EURUSD,
+        instrument,
         kind="bars",
-        name=NAME,
+        name=name,
         datasets=home.datasets,
         source=source,
         replace=ours,

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from agents.config import PPO, RunConfig, load
+from agents.config import RunConfig, load
+from agents.hyperparameters import PPO
 from grid.config import convert, dump
 from grid.errors import ConfigError
 from grid.venue import Venue
@@ -42,7 +43,7 @@ def test_config_smallest_has_costs_and_a_read_back_is_equal() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"algo__name": "a2c"}, "x: key algo.name: expected one of ppo, dqn, sac, found 'a2c'"),
+        ({"algo__name": "a2c"}, "x: key algo.name: expected one of ppo, MaskablePPO, RecurrentPPO, dqn, sac, found 'a2c'"),
         ({"algo__n_step": 3}, "x: unknown key algo.n_step"),
         ({"algo__buffer_size": 3}, "x: unknown key algo.buffer_size"),
         ({"algo__name": "sac"}, "key env.target.kind: expected continuous for algo sac"),
