@@ -8,8 +8,8 @@ from typing import Final
 from agents.commands.line import cli
 
 SUBJECTS: Final = (
-    "data", "training", "grid", "models", "running", "control", "keys", "gateway", "bridges",
-    "sessions", "measuring", "faults",
+    "data", "training", "grid", "models", "serving", "running", "control", "keys", "gateway",
+    "bridges", "sessions", "measuring", "faults",
 )  # fmt: skip
 
 for subject in SUBJECTS:  # in the order of the help

@@ -1,0 +1,1 @@
+"""What agents and a model server say to each other over ZeroMQ, and the ends that say it."""
