@@ -11,7 +11,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 
-from grid.gateway import metrics, orders, problem, stream, training_views, views
+from grid.gateway import metrics, orders, playback, problem, stream, training_views, views
 from grid.gateway.desk import AtDesk, Desk, Reader
 from grid.gateway.problem import Problem, answers
 from grid.gateway.stream import Streams
@@ -49,6 +49,7 @@ def build(desk: Desk) -> FastAPI:
     app.middleware("http")(_guarded)
     app.include_router(views.router)
     app.include_router(training_views.router)
+    app.include_router(playback.router)
     app.include_router(orders.router)
     app.include_router(stream.router)
 

@@ -13,6 +13,7 @@ from grid.gateway.disk import Models
 from grid.gateway.door import Door
 from grid.gateway.keys import ApiKey
 from grid.gateway.listener import Listener
+from grid.gateway.shelf import Shelf
 from grid.gateway.training import Training
 from grid.home import Home
 from grid.topology import GridConfig
@@ -31,6 +32,7 @@ class Desk:
         door: who comes in.
         models: lists the registry.
         training: tells of training grids.
+        shelf: reads recorded sessions.
         version: of this program.
     """
 
@@ -42,6 +44,7 @@ class Desk:
     door: Door
     models: Models
     training: Training
+    shelf: Shelf
     version: str
     started_s: float = field(default_factory=time.monotonic)
 

@@ -22,6 +22,7 @@ from grid.gateway.disk import Models
 from grid.gateway.door import Door
 from grid.gateway.keys import ApiKeys
 from grid.gateway.listener import Listener
+from grid.gateway.shelf import Shelf
 from grid.gateway.stream import Streams
 from grid.gateway.training import Training
 from grid.home import Home
@@ -91,7 +92,8 @@ def run(
     listener = Listener(config.bus, name, epoch, watch.counters, watch.alive, life.beat)
     context = new_context()
     asking = Asking(context, config.bus.requests)
-    desk = Desk(config, own, home, listener, asking, door, models, training, _version())
+    shelf = Shelf(home.sessions)
+    desk = Desk(config, own, home, listener, asking, door, models, training, shelf, _version())
     app = build(desk)
     watch.streams = app.state.streams
     server = _Server(_settings(own, app))
@@ -102,6 +104,7 @@ def run(
         listener.stop()
         asking.close()
         training.close()
+        shelf.close()
         context.destroy(linger=0)
     if listener.error is not None:
         raise BusError(f"the gateway's listener failed: {listener.error}") from listener.error
