@@ -17,6 +17,7 @@ from tqdm import tqdm
 from agents.checkpoint import Checkpoint
 from agents.episode import Rows, range_of, run, same_data
 from agents.facts import facts
+from agents.market_evaluation import evaluate_market
 from agents.metrics import Track
 from agents.policy import OnnxPolicy
 from agents.rivals import rivals
@@ -68,8 +69,17 @@ def evaluate(
         DataError: the dataset is missing, or not the one that the agent was trained on.
         EngineError: the engine failed, or its account and ours disagree.
     """
-    policy = OnnxPolicy(Checkpoint.open(checkpoint))
-    manifest = policy.checkpoint.manifest
+    opened = Checkpoint.open(checkpoint)
+    if opened.manifest.market is not None:
+        evaluation, reports = evaluate_market(
+            opened, home,
+            rows=rows, seed=seed, trials=trials, harder=harder, siblings=siblings, out=out,
+            progress=progress,
+        )  # fmt: skip
+        _write(evaluation, reports)
+        return evaluation
+    policy = OnnxPolicy(opened)
+    manifest = opened.manifest
     dataset = Dataset.find(home.datasets, manifest.data.name)
     same_data(dataset, manifest)
     dataset = seen(dataset, policy.spec)

@@ -29,6 +29,7 @@ def facts(
     seed: int,
     notes: Sequence[str],
     cases: tuple[Case, ...] = (),
+    currency: str = "",
 ) -> Facts:
     """Return all that an evaluation says.
 
@@ -41,9 +42,16 @@ def facts(
         seed: of what was drawn.
         notes: of the rivals.
         cases: under other costs.
+        currency: of the account; of the dataset's instrument without it.
     """
     m, agent = checkpoint.manifest, tracks[AGENT]
-    lo = int(np.searchsorted(dataset.columns["ts_event"], agent.ts_ns[0]))
+    rows_ns = dataset.columns["ts_event"]
+    lo = int(np.searchsorted(rows_ns, agent.ts_ns[0]))
+    hi = lo + agent.steps * m.spec.every + 1
+    traded = (m.spec.instrument_id,)
+    if m.market is not None:
+        hi = int(np.searchsorted(rows_ns, agent.ts_ns[-1], side="right"))
+        traded = m.market.instruments
     metrics = {name: measure(track) for name, track in tracks.items()}
     seen = _overlaps(m, int(agent.ts_ns[0]), int(agent.ts_ns[-1]))
     per_year = metrics[AGENT].periods_per_year
@@ -52,9 +60,9 @@ def facts(
         algo=m.algo,
         dataset=m.data.name,
         fingerprint=m.data.fingerprint,
-        instrument_id=m.spec.instrument_id,
-        currency=dataset.manifest.instrument.currency,
-        rows=(lo, lo + agent.steps * m.spec.every + 1),
+        instrument_id=", ".join(traded),
+        currency=currency or dataset.manifest.instrument.currency,
+        rows=(lo, hi),
         start=to_iso(int(agent.ts_ns[0])),
         end=to_iso(int(agent.ts_ns[-1])),
         trained=m.data.train,
@@ -122,10 +130,16 @@ def _notes(
     said += [
         f"Equity is marked at the {'mid of the quotes' if on_quotes else 'close'}; a position open "
         "at the end is not closed.",
-        "One instrument, one period, one trained network: what was measured, and no promise.",
+        f"{_number(m)}, one period, one trained network: what was measured, and no promise.",
         *(f"{name} was ruined after {t.steps:,} steps." for name, t in tracks.items() if t.ruined),
     ]
     return tuple(said)
+
+
+def _number(m: Manifest) -> str:
+    n = 1 if m.market is None else len(m.market.traded)
+    index = ", shown as an index of equal weights with 100 at the start"
+    return "One instrument" if n == 1 else f"{n} instruments{index}"
 
 
 def _overlaps(manifest: Manifest, start_ns: int, end_ns: int) -> bool:

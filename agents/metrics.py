@@ -31,6 +31,8 @@ class Track:
         multiplier: notional of one unit at a price of one.
         ruined: whether it ended because the account was ruined.
         targets: float64 [n], what the policy asked for; empty where that was not kept.
+        gross: float64 [n + 1], notional held in all instruments without its signs; empty where
+            there is one, whose position says it.
     """
 
     ts_ns: Ints
@@ -43,6 +45,14 @@ class Track:
     multiplier: float = 1.0
     ruined: bool = False
     targets: Floats = field(default_factory=lambda: np.empty(0))
+    gross: Floats = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def notional(self) -> Floats:
+        """Notional held, without signs: float64 [n + 1]."""
+        if len(self.gross):
+            return self.gross
+        return np.asarray(np.abs(self.position_qty * self.price) * self.multiplier)
 
     @property
     def steps(self) -> int:
@@ -101,7 +111,6 @@ def measure(track: Track) -> Metrics:
     equity = track.equity
     returns = track.returns
     per_year = periods_per_year(track.ts_ns)
-    notional = np.abs(track.position_qty * track.price) * track.multiplier
     growth = float(equity[-1] / equity[0])
     record = ratios.moments(returns)
     return Metrics(
@@ -115,8 +124,8 @@ def measure(track: Track) -> Metrics:
         turnover=float(track.traded[-1] / equity.mean()),
         trades=len(track.fills),
         fees=float(track.fees[-1]),
-        exposure=float(np.mean(notional / equity)),
-        in_market=float(np.mean(track.position_qty[:-1] != 0)),
+        exposure=float(np.mean(track.notional / equity)),
+        in_market=float(np.mean(track.notional[:-1] != 0)),
         periods_per_year=per_year,
         ruined=track.ruined,
     )

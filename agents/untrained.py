@@ -13,25 +13,20 @@ from agents.checkpoint import Manifest
 from agents.config import RunConfig
 from agents.export import to_onnx
 from agents.hyperparameters import PPO
+from agents.market_policy import MASKED, MarketNetwork
 from agents.network import Network
 from agents.policy import NetworkPolicy
 from agents.training import seed_of
 from envs.pipeline import Pipeline
 from grid.config import convert
-from grid.spec import Spec
 
 
 class Outline(gymnasium.Env[Any, Any]):
     """The spaces of an agent's env, and no market: enough to build its network on."""
 
-    def __init__(self, spec: Spec) -> None:
-        size = Pipeline(spec).obs_size
-        self.observation_space = spaces.Box(-spec.clip, spec.clip, (size,), np.float32)
-        self.action_space = (
-            spaces.Discrete(len(spec.target.levels))
-            if spec.target.kind == "discrete"
-            else spaces.Box(-1.0, 1.0, (1,), np.float32)
-        )
+    def __init__(self, size: int, clip: float, action_space: gymnasium.Space[Any]) -> None:
+        self.observation_space = spaces.Box(-clip, clip, (size,), np.float32)
+        self.action_space = action_space
 
     def step(self, action: Any) -> Any:
         """Refuse: there is no market behind it."""
@@ -44,6 +39,29 @@ def untrained(manifest: Manifest) -> NetworkPolicy:
     Raises:
         ConfigError: the manifest holds no run's config.
     """
+    spec = manifest.spec
+    acts: gymnasium.Space[Any] = (
+        spaces.Discrete(len(spec.target.levels))
+        if spec.target.kind == "discrete"
+        else spaces.Box(-1.0, 1.0, (1,), np.float32)
+    )
+    outline = Outline(Pipeline(spec).obs_size, spec.clip, acts)
+    return NetworkPolicy(spec, _network(manifest, outline))
+
+
+def untrained_market(manifest: Manifest) -> MarketNetwork:
+    """Return the same of a run on several instruments or by orders.
+
+    Raises:
+        ConfigError: the manifest holds no run's config.
+    """
+    market = manifest.market
+    assert market is not None
+    outline = Outline(market.obs_size, market.clip, market.action.space(len(market.traded)))
+    return MarketNetwork(market, _network(manifest, outline), masked=manifest.algo == MASKED)
+
+
+def _network(manifest: Manifest, outline: Outline) -> Network:
     config = convert(manifest.config, RunConfig, "the checkpoint's config")
     spec, algo = manifest.spec, config.algo
     # what only training needs is kept small; none of it touches the weights
@@ -58,6 +76,6 @@ def untrained(manifest: Manifest) -> NetworkPolicy:
             spec.window, len(spec.features), body.width, body.heads, body.layers, {}
         )
     config = replace(config, algo=algo, run=replace(config.run, device="cpu"))
-    envs = DummyVecEnv([lambda: Outline(spec)])
+    envs = DummyVecEnv([lambda: outline])
     model = algorithms.build(config, envs, seed_of(config.seed, 0), extracting)
-    return NetworkPolicy(spec, Network(to_onnx(model), "the untrained network"))
+    return Network(to_onnx(model), "the untrained network")

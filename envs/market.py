@@ -14,6 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs import rewards
+from envs.market_spec import ACCOUNT, HOLDING, ORDER
 from envs.schemes import Holding, Mask, Scheme
 from envs.stage import MarketFill, Stage, split
 from envs.views import Clock, Rows, View, decision_times
@@ -25,9 +26,6 @@ from grid.venue import Venue
 
 type Obs = dict[str, NDArray[np.float32]] | NDArray[np.float32]
 
-ACCOUNT: Final = ("equity_log_pct", "exposure")
-HOLDING: Final = ("weight", "pending_weight", "unrealized_pct")
-ORDER: Final = ("left_weight", "distance_pct", "age")
 _LEAST_REACH: Final = 4  # decisions after an episode, for an account to be closed out on
 _AGE_UNIT: Final = 10.0  # decisions
 
@@ -148,6 +146,12 @@ class Player:
         """Equity at the last step."""
         return self._equity
 
+    @property
+    def funding(self) -> float:
+        """Paid so far for holding positions, in account currency."""
+        ledgers = self._stage.traders[self._trader].ledgers.values()
+        return sum(ledger.funding for ledger in ledgers)
+
     def observe(
         self, rows: Sequence[int], prices: Sequence[float], now_ns: int, step_ns: int
     ) -> Obs:
@@ -171,7 +175,7 @@ class Player:
             "positions": {name: trader.ledgers[name].position_qty for name in self._names},
             "prices": dict(zip(self._names, prices, strict=True)),
             "fees": sum(ledger.fees for ledger in trader.ledgers.values()),
-            "funding": sum(ledger.funding for ledger in trader.ledgers.values()),
+            "funding": self.funding,
             "traded": self._traded,
             "open_orders": len(trader.open),
             "refused": trader.refused,
@@ -323,6 +327,11 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
         reward_scale: factor on the reward.
         flat: one Box in place of a Dict.
         clip: bound of every number in an observation.
+        keep_history: keep closed orders and positions for `reports`, at the price of memory.
+
+    Attributes:
+        times_ns: int64 [decisions], of the decisions.
+        prices: float64 [decisions, instruments], at the decisions, as they are traded.
 
     Raises:
         ConfigError: the parts do not fit together.
@@ -346,6 +355,7 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
         reward_scale: float = 1.0,
         flat: bool = False,
         clip: float = 5.0,
+        keep_history: bool = False,
     ) -> None:
         traded = list(markets) if markets is not None else first_of_each(views)
         self.views = tuple(views)
@@ -361,7 +371,9 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
         if steps is not None and not 1 <= steps <= available:
             raise DataError(f"1 to {available} steps an episode possible, found {steps}")
         self._steps = steps
-        self._stage = Stage(traded, venue, capital, resting=scheme.resting)
+        self._stage = Stage(
+            traded, venue, capital, resting=scheme.resting, keep_history=keep_history
+        )
         try:
             self._player = Player(
                 self._stage, 0, self._tape, views, scheme,
@@ -433,6 +445,16 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
     def action_masks(self) -> Mask:
         """Return which actions are possible now, as sb3-contrib's MaskablePPO asks."""
         return self._player.mask(self._prices())
+
+    @property
+    def funding(self) -> float:
+        """Paid so far for holding positions, in account currency."""
+        return self._player.funding
+
+    def reports(self) -> dict[str, Any]:
+        """Return the engine's own reports of the episode so far, and end it; see `envs.stage`."""
+        self._last = self._at
+        return self._stage.reports(0)
 
     def close(self) -> None:
         """Free the engine; harmless when closed already."""

@@ -1,12 +1,16 @@
 """What an agent sees and may do on several instruments, or order by order. Plain: no engine."""
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
 from envs.schemes import Orders, Weights
 from grid.spec import Spec
+
+ACCOUNT: Final = ("equity_log_pct", "exposure")
+HOLDING: Final = ("weight", "pending_weight", "unrealized_pct")  # of each instrument
+ORDER: Final = ("left_weight", "distance_pct", "age")  # of each slot of an open order
 
 
 class SeenView(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +63,13 @@ class MarketSpec(msgspec.Struct, frozen=True, kw_only=True):
         """Ids of what is traded, in the order of the action."""
         ids = {view.name: view.spec.instrument_id for view in self.views}
         return tuple(ids[name] for name in self.traded)
+
+    @property
+    def obs_size(self) -> int:
+        """Numbers in an observation as one flat array; see `envs.market`."""
+        n = len(self.traded)
+        shown = sum(view.spec.window * len(view.spec.features) for view in self.views)
+        return shown + len(ACCOUNT) + n * (len(HOLDING) + self.action.slots * len(ORDER))
 
     @property
     def described(self) -> str:

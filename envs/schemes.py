@@ -117,9 +117,9 @@ class Weights(
         return np.ones(len(holdings), dtype=np.int8)
 
 
-_NOTHING, _MARKET, _LIMIT, _BRACKET, _CANCEL, _CANCEL_ALL = range(6)
+NOTHING, MARKET, LIMIT, BRACKET, CANCEL, CANCEL_ALL = range(6)
 KINDS: Final = ("nothing", "market", "limit", "bracket", "cancel oldest", "cancel all")
-_COLUMNS: Final = 5  # of an instrument's action: kind, side, size, offset, time in force
+COLUMNS: Final = 5  # of an instrument's action: kind, side, size, offset, time in force
 
 
 class Orders(
@@ -152,19 +152,19 @@ class Orders(
         """Return MultiDiscrete with five numbers for each instrument."""
         from gymnasium import spaces
 
-        return spaces.MultiDiscrete(list(self._counts()) * instruments)
+        return spaces.MultiDiscrete(list(self.counts) * instruments)
 
     def commands(self, action: Any, equity: float, holdings: Sequence[Holding]) -> list[Command]:
         """Return one command for each instrument that is to do something."""
         numbers = np.asarray(action).reshape(-1)
-        counts = np.array(self._counts() * len(holdings))
+        counts = np.array(self.counts * len(holdings))
         if numbers.shape != counts.shape or not ((numbers >= 0) & (numbers < counts)).all():
             raise ConfigError(
                 f"action: expected {len(counts)} whole numbers below {counts.tolist()}, "
                 f"found {action!r}"
             )
         found: list[Command] = []
-        for h, part in zip(holdings, numbers.reshape(-1, _COLUMNS).tolist(), strict=True):
+        for h, part in zip(holdings, numbers.reshape(-1, COLUMNS).tolist(), strict=True):
             command = self._command(h, *(int(x) for x in part))
             if command is not None:
                 found.append(command)
@@ -184,7 +184,9 @@ class Orders(
             parts += [True] * (len(self.sizes) + len(self.offsets_ticks) + len(self.tifs))
         return np.array(parts, dtype=np.int8)
 
-    def _counts(self) -> tuple[int, ...]:
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many values each of an instrument's five numbers may have."""
         return len(KINDS), 2, len(self.sizes), len(self.offsets_ticks), len(self.tifs)
 
     def _room(self, h: Holding, side: int) -> float:
@@ -195,23 +197,23 @@ class Orders(
     def _command(
         self, h: Holding, kind: int, side: int, size: int, offset: int, tif: int
     ) -> Command | None:
-        if kind == _NOTHING:
+        if kind == NOTHING:
             return None
-        if kind == _CANCEL:
+        if kind == CANCEL:
             return Cancel(h.orders[0].client_order_id) if h.orders else None
-        if kind == _CANCEL_ALL:
+        if kind == CANCEL_ALL:
             return CancelAll(h.instrument.id) if h.orders else None
         sign = 1 - 2 * side
         qty = h.instrument.whole_lots(min(self.sizes[size], self._room(h, sign)))
-        needed = 3 if kind == _BRACKET else 1
+        needed = 3 if kind == BRACKET else 1
         if qty <= 0 or len(h.orders) + needed > self.slots:
             return None
         away = self.offsets_ticks[offset] * h.instrument.tick
         digits = h.instrument.price_precision
         below, above = round(h.price - away, digits), round(h.price + away, digits)
-        if kind == _MARKET:
+        if kind == MARKET:
             return Market(h.instrument.id, sign * qty)
-        if kind == _LIMIT:
+        if kind == LIMIT:
             px = below if sign > 0 else above
             return Limit(h.instrument.id, sign * qty, _on_tick(px, h), self.tifs[tif])
         gain, loss = (above, below) if sign > 0 else (below, above)

@@ -97,6 +97,7 @@ class Stage:
         traders: how many.
         resting: whether limit and stop orders are used: then bars move the market within
             themselves, and not only the quotes of their opens.
+        keep_history: keep closed orders and positions for `reports`, at the price of memory.
 
     Raises:
         ConfigError: the instruments do not settle in one currency, or stand twice.
@@ -110,6 +111,7 @@ class Stage:
         *,
         traders: int = 1,
         resting: bool = False,
+        keep_history: bool = False,
     ) -> None:
         markets, self._prints = split(markets)
         self.instruments = [m.manifest.instrument for m in markets]
@@ -128,7 +130,7 @@ class Stage:
         ]
         # the first trader is called at decision times, for all
         self.links: list[_OrderLink] = [
-            (_OrderLink if n else _TimedOrderLink)(1, keep_history=False) for n in range(traders)
+            (_OrderLink if n else _TimedOrderLink)(1, keep_history) for n in range(traders)
         ]
         self.traders: list[OrderStrategy] = []
         self._run: greenlet.greenlet | None = None
@@ -242,6 +244,24 @@ class Stage:
     def fills(self, trader: int) -> list[MarketFill]:
         """Fills of a trader since `start`, in order."""
         return self.links[trader].fills
+
+    def reports(self, trader: int) -> dict[str, Any]:
+        """Return the engine's own reports of a trader's episode so far, and end it.
+
+        pandas frames: orders, fills, positions, and one of the account at each venue. The first two
+        are whole only with `keep_history`.
+        """
+        self.stop()
+        venues = sorted({i.venue for i in self._copies[trader]})
+        return {
+            "orders": self._engine.generate_orders_report(),
+            "fills": self._engine.generate_fills_report(),
+            "positions": self._engine.generate_positions_report(),
+            **{
+                f"account-{name}": self._engine.generate_account_report(EngineVenue(name))
+                for name in venues
+            },
+        }
 
     def stop(self) -> None:
         """End the run, if one is open; harmless otherwise."""

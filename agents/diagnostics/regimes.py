@@ -56,7 +56,7 @@ def regimes(track: Track, per_year: float, window: int | None = None) -> tuple[R
     equity = track.equity[window:]
     returns = equity[1:] / equity[:-1] - 1.0
     growth = np.diff(np.log(np.maximum(equity, 1e-300)))
-    notional = np.abs(track.position_qty * track.price)[window + 1 :] * track.multiplier
+    notional = track.notional[window + 1 :]
     root = math.sqrt(per_year)
     found = []
     for i, name in enumerate(NAMES):

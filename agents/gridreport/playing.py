@@ -163,7 +163,9 @@ def joined(tracks: list[Track]) -> Track:
                 targets=np.append(t.targets, 0.0) if len(t.targets) else t.targets,
             )
         )
-    fields = ("ts_ns", "price", "equity", "position_qty", "fees", "traded", "fills", "targets")
+    fields = (
+        "ts_ns", "price", "equity", "position_qty", "fees", "traded", "fills", "targets", "gross"
+    )  # fmt: skip
     whole = {f: np.concatenate([getattr(t, f) for t in shifted]) for f in fields}
     kept = all(len(t.targets) for t in shifted)
     whole["targets"] = whole["targets"][:-1] if kept else np.empty(0)

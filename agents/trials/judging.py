@@ -25,7 +25,7 @@ FIGURES: Final = (
     "in_market", "periods_per_year", "steps",
 )  # fmt: skip
 _ARRAYS: Final = (
-    "ts_ns", "price", "equity", "position_qty", "fees", "traded", "fills", "targets"
+    "ts_ns", "price", "equity", "position_qty", "fees", "traded", "fills", "targets", "gross"
 )  # fmt: skip
 
 
