@@ -87,6 +87,20 @@ export class Charts {
     return { time: time - (time % BUCKET_S), open: price, high: price, low: price, close: price };
   }
 
+  // A candle of a recording, made of one event or several.
+  told(kind, { ts_event_ns, open, high, low, close }) {
+    this.kind = kind;
+    const at = seconds(ts_event_ns);
+    const candle = { time: kind === "bar" ? at : at - (at % BUCKET_S), open, high, low, close };
+    const last = this.lines.price.last;
+    if (kind !== "bar" && last?.time === candle.time) {
+      candle.open = last.open;
+      candle.high = Math.max(last.high, high);
+      candle.low = Math.min(last.low, low);
+    }
+    this.lines.price.push(candle);
+  }
+
   point({ ts_event_ns, equity, position_qty }) {
     const time = seconds(ts_event_ns);
     this.lines.equity.push({ time, value: equity });

@@ -74,9 +74,8 @@ export class Curves {
 
   scale(width, height) {
     const all = this.lines.flatMap((line) => line.points);
-    const values = all.map(([, v]) => v);
-    const most = Math.max(1, ...all.map(([s]) => s));
-    let [low, high] = [Math.min(...values), Math.max(...values)];
+    const most = all.reduce((n, [steps]) => Math.max(n, steps), 1);
+    let [low, high] = all.reduce(([a, b], [, v]) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
     if (!(high > low)) [low, high] = [low - 1, high + 1];
     const room = (high - low) * 0.06;
     [low, high] = [low - room, high + room];

@@ -15,6 +15,16 @@ export class Line {
     this.series.setData([]);
   }
 
+  // Many points follow: they are drawn at once by `release`.
+  hold() {
+    this.held = true;
+  }
+
+  release() {
+    this.held = false;
+    this.fill(this.points);
+  }
+
   get last() {
     return this.points[this.points.length - 1];
   }
@@ -37,6 +47,7 @@ export class Line {
     if (last && point.time < last.time) this.began();
     if (last && point.time === last.time) this.points.pop();
     this.points.push(point);
+    if (this.held) return;
     if (this.points.length > 2 * MOST) this.fill(this.points);
     else this.series.update(point);
   }
