@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import zmq
@@ -263,15 +263,28 @@ class Subscriber:
         """
         frames = list(self._split)
         self._split.clear()
-        for frame in self.batches(limit - len(frames), 0.0 if frames else timeout_s):
+        for frame in self._burst(limit - len(frames), 0.0 if frames else timeout_s):
             if wire.is_batch(frame):
                 frames += self._opened(frame)
             else:
                 frames.append(frame)
         return frames
 
-    def batches(self, limit: int, timeout_s: float = 0.0) -> list[bytes]:
-        """Return frames as they come, batches as batches: see `wire.events_in` for how many."""
+    def stream(self, timeout_s: float) -> Iterator[bytes]:
+        """Yield frames as they come, batches as batches, until none has come for `timeout_s`.
+
+        The least that it can cost to receive: `wire.events_in` says how many events a frame has.
+        """
+        frame = self._receive(timeout_s)
+        recv = self.socket.recv
+        try:
+            while frame is not None:
+                yield frame
+                frame = recv()
+        except zmq.Again:
+            return
+
+    def _burst(self, limit: int, timeout_s: float) -> list[bytes]:
         first = self._receive(timeout_s) if limit > 0 else None
         if first is None:
             return []

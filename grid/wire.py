@@ -719,8 +719,10 @@ def is_batch(frame: bytes) -> bool:
 
 def events_in(frame: bytes) -> int:
     """Return how many events a frame carries, without looking at any."""
-    at = frame.find(0) + 2
-    return int.from_bytes(frame[at : at + 2]) if is_batch(frame) else 1
+    at = frame.find(0) + 1
+    if not 0 < at < len(frame) - 2 or frame[at] != BATCH:
+        return 1
+    return frame[at + 1] << 8 | frame[at + 2]
 
 
 def split_batch(frame: bytes) -> list[bytes]:

@@ -46,13 +46,13 @@ def serve_bare(addresses: Addresses) -> None:
 
 def count(addresses: Addresses, n: int) -> None:
     """Receive frames that may be batches; after each `n` events say when the last one came."""
-    subscriber = _subscriber(addresses)
-    seen = 0
-    while frames := subscriber.batches(256, WAIT_S):
-        if seen == 0:  # heartbeats come before a round and never within it
-            frames = [frame for frame in frames if frame.startswith(b"md.")]
-        batches = frames and wire.is_batch(frames[0])
-        seen += sum(map(wire.events_in, frames)) if batches else len(frames)
+    seen, batches = 0, False
+    for frame in _subscriber(addresses).stream(WAIT_S):
+        if not seen:
+            if not frame.startswith(b"md."):
+                continue  # heartbeats come before a round and never within it
+            batches = wire.is_batch(frame)
+        seen += wire.events_in(frame) if batches else 1
         if seen == n:
             _say(time.monotonic_ns())
             seen = 0

@@ -150,9 +150,9 @@ def test_events_that_wait_for_more_go_in_batches_and_arrive_in_order(
         got.append(received[2])
     assert seqs(TOPIC, got) == list(range(1, held + 1))
     assert seqs("md.start", got) == list(range(first, publisher.high["md.start"] + 1))
-    batches: list[bytes] = []
+    batches, stream = list[bytes](), many.stream(10.0)
     while sum(map(wire.events_in, batches)) < len(got):
-        batches += many.batches(256, 10.0)
+        batches.append(next(stream))
     assert max(map(wire.events_in, batches)) == 16
     assert one.bad == many.bad == 0
 
