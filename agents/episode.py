@@ -63,10 +63,19 @@ def same_data(dataset: Dataset, manifest: Manifest) -> None:
     Raises:
         DataError: it is not.
     """
-    if dataset.manifest.fingerprint != manifest.data.fingerprint:
+    same(dataset, manifest.data.fingerprint)
+
+
+def same(dataset: Dataset, fingerprint: str) -> None:
+    """Refuse a dataset of another fingerprint, or that was altered since.
+
+    Raises:
+        DataError: it is one.
+    """
+    if dataset.manifest.fingerprint != fingerprint:
         raise DataError(
-            f"{dataset.path}: the agent was trained on fingerprint {manifest.data.fingerprint}, "
-            f"found {dataset.manifest.fingerprint}"
+            f"{dataset.path}: the agent was trained on fingerprint {fingerprint}, found "
+            f"{dataset.manifest.fingerprint}"
         )
     dataset.verify()
 

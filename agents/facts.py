@@ -48,7 +48,7 @@ def facts(
     rows_ns = dataset.columns["ts_event"]
     lo = int(np.searchsorted(rows_ns, agent.ts_ns[0]))
     hi = lo + agent.steps * m.spec.every + 1
-    traded = (m.spec.instrument_id,)
+    traded: tuple[str, ...] = (m.spec.instrument_id,)
     if m.market is not None:
         hi = int(np.searchsorted(rows_ns, agent.ts_ns[-1], side="right"))
         traded = m.market.instruments

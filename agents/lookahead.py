@@ -2,12 +2,15 @@
 
 from functools import partial
 
-from agents import plan
+from agents import market_plan, plan
 from agents.config import RunConfig
 from envs.lookahead.check import Learned, Subject
 from envs.lookahead.check import check as check_subject
+from envs.lookahead.market import Datasets, MarketSubject, check_market
 from envs.lookahead.report import Report
 from envs.made_bars import seen
+from envs.market import MarketEnv
+from envs.market_recipe import market_env
 from envs.trading import TradingEnv
 from grid.dataset import Dataset
 from grid.home import Home
@@ -31,12 +34,31 @@ def check(
         DataError: there is no such dataset, or it is too short.
     """
     planned = plan.make(config, home)
+    if config.market is not None:
+        return _check_market(config, home, planned.recipe.venue, cuts, steps, seed)
     dataset = Dataset.find(home.datasets, config.data.dataset)
     dataset = seen(dataset, planned.spec)
     rows = planned.data.train_rows
     build = partial(_build, config, planned.recipe.venue)
     subject = Subject(dataset, rows, partial(_learn, config, rows), build)
     return check_subject(subject, cuts=cuts, steps=steps, seed=seed)
+
+
+def _check_market(
+    config: RunConfig, home: Home, venue: Venue, cuts: int, steps: int, seed: int
+) -> Report:
+    datasets = {name: Dataset.find(home.datasets, name) for name in config.datasets}
+    train_end_ns = market_plan.span_ns(config.data.train)[1]
+
+    def build(given: Datasets, steps: int) -> MarketEnv:
+        spec = market_plan.learn(config, given)
+        scale = market_plan.scaled(config, spec, given, venue)
+        return market_env(
+            spec, given, venue, steps=steps, reward=config.env.reward, reward_scale=scale
+        )
+
+    subject = MarketSubject(datasets, train_end_ns, build)
+    return check_market(subject, cuts=cuts, steps=steps, seed=seed)
 
 
 def _learn(config: RunConfig, rows: tuple[int, int], dataset: Dataset) -> Learned:

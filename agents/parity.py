@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
+from agents.answers import again
 from agents.baselines import PREFIX
 from agents.policy import Policy, load_policy
 from envs import rerun
@@ -198,19 +198,19 @@ def _agent(run: Transcript, agent: str, home: Home) -> list[Check]:
         )
     ]
     joined = run.policy_of(agent)
-    used = {seq: acted[seq].policy or joined for seq in seqs}  # it may have changed on the way
-    policies = {name: _policy(name, agent, run, home) for name in {*used.values()} or {joined}}
-    targets = [
-        (seq, policies[used[seq]].act(np.frombuffer(acted[seq].obs, dtype="<f4"))) for seq in seqs
-    ]
-    checks.append(
-        _sequence(
-            f"actions: {agent} = replay",
-            [(seq, acted[seq].target) for seq in sorted(acted)],
-            targets,
-        )
+    names = {a.action.policy or joined for a in run.acted if a.action.agent_id == agent}
+    policies = {name: _policy(name, agent, run, home) for name in names or {joined}}
+    told = again(run, agent, policies)
+    untold = {seq for seq in seqs if seq not in told}  # of a memory that is not in the recording
+    check = _sequence(
+        f"actions: {agent} = replay",
+        [(seq, acted[seq].target) for seq in sorted(acted) if seq not in untold],
+        [(seq, told[seq]) for seq in seqs if seq in told],
     )
-    return checks
+    if untold:
+        said = f"{check.detail}; {len(untold)} rest on a memory that was not recorded"
+        check = msgspec.structs.replace(check, detail=said)
+    return [*checks, check]
 
 
 def _sequence(what: str, recorded: Sequence[Any], again: Sequence[Any]) -> Check:

@@ -12,9 +12,12 @@ from typing import Any, Final
 import gymnasium
 import numpy as np
 
+from agents import market_episode, market_policy, market_rivals
 from agents.checkpoint import Checkpoint
 from agents.config import Span
 from agents.episode import run
+from agents.market_episode import datasets_of, env_of, span_of
+from agents.market_policy import MarketPolicy
 from agents.metrics import Track
 from agents.policy import OnnxPolicy, Policy
 from agents.rivals import rivals
@@ -53,13 +56,13 @@ class Stage:
     """A checkpoint and its dataset, to play on.
 
     Args:
-        trial: whose checkpoint it is.
+        checkpoint: of a trial.
         home: where the dataset is.
     """
 
-    def __init__(self, trial: TrialResult, home: Home) -> None:
-        self.policy = OnnxPolicy(Checkpoint.open(trial.folder))
-        self.manifest = self.policy.checkpoint.manifest
+    def __init__(self, checkpoint: Checkpoint, home: Home) -> None:
+        self.policy: Any = OnnxPolicy(checkpoint)
+        self.manifest = checkpoint.manifest
         self._home = home
 
     @cached_property
@@ -70,6 +73,16 @@ class Stage:
     def rows(self, span: Span) -> tuple[int, int]:
         """Return the rows of a span."""
         return self.dataset.rows_between(to_ns(span[0]), to_ns(span[1]))
+
+    def learned(self, rows: tuple[int, int]) -> tuple[int, int]:
+        """Return the last rows that it learned from, as many as those."""
+        first, last = self.manifest.data.train_rows
+        return max(first, last - (rows[1] - rows[0])), last
+
+    def rivals(self, track: Track, seed: int) -> tuple[dict[str, Any], list[str]]:
+        """Return the baselines by name, and what is to be said of them."""
+        found, notes = rivals(self.manifest, track, seed)
+        return dict(found), notes
 
     def play(
         self,
@@ -93,6 +106,68 @@ class Stage:
             del env, acted  # a thread can have one engine
 
 
+class MarketStage:
+    """The same on several instruments or by orders; its rows are spans of time, UNIX ns.
+
+    Args:
+        checkpoint: of a trial.
+        home: where the datasets are.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, home: Home) -> None:
+        self.policy: Any = market_policy.load(checkpoint)
+        self.manifest = checkpoint.manifest
+        self._home = home
+
+    @cached_property
+    def datasets(self) -> dict[str, Dataset]:
+        """The datasets, whole."""
+        return datasets_of(self.manifest, self._home, proved=False)
+
+    def rows(self, span: Span) -> tuple[int, int]:
+        """Return a span in ns."""
+        return span_of(self.manifest, span)
+
+    def learned(self, rows: tuple[int, int]) -> tuple[int, int]:
+        """Return the last span that it learned from, as long as that."""
+        first, last = span_of(self.manifest, "train")
+        return max(first, last - (rows[1] - rows[0])), last
+
+    def rivals(self, track: Track, seed: int) -> tuple[dict[str, Any], list[str]]:
+        """Return the baselines by name, and what is to be said of them."""
+        found, notes = market_rivals.rivals(self.manifest, self.policy.spec, track, seed)
+        return dict(found), notes
+
+    def play(
+        self,
+        policy: MarketPolicy,
+        rows: tuple[int, int],
+        venue: Venue | None = None,
+        delay: int = 0,
+    ) -> Track:
+        """Return the track of a policy.
+
+        Raises:
+            ConfigError: this world cannot be: an order that waits may become impossible.
+            EngineError: the engine failed.
+        """
+        if delay:
+            raise ConfigError("expected no delayed decisions on a market, found one")
+        env = env_of(self.manifest, self.datasets, rows, venue)
+        try:
+            return market_episode.run(env, policy).track
+        finally:
+            env.close()
+            del env
+
+
+def stage_of(trial: TrialResult, home: Home) -> Stage | MarketStage:
+    """Return where the checkpoint of a trial plays."""
+    checkpoint = Checkpoint.open(trial.folder)
+    kind = Stage if checkpoint.manifest.market is None else MarketStage
+    return kind(checkpoint, home)
+
+
 def beside(
     trials: list[TrialResult], tracks: dict[str, Track], home: Home, span: Span | None, tell: Tell
 ) -> Played:
@@ -108,9 +183,9 @@ def beside(
     played = Played()
     first = min(t.trial.seed for t in trials)
     for t in sorted(trials, key=lambda t: (t.trial.fold, t.trial.seed)):
-        stage = Stage(t, home)
+        stage = stage_of(t, home)
         rows = stage.rows(span or t.dates.test)
-        found, notes = rivals(stage.manifest, tracks[t.trial.id], t.trial.seed)
+        found, notes = stage.rivals(tracks[t.trial.id], t.trial.seed)
         for name, policy in found.items():
             if t.trial.seed != first and name not in _SEEDED:
                 continue
@@ -128,7 +203,7 @@ def elsewhere(trials: list[TrialResult], home: Home, tell: Tell) -> dict[str, li
     """
     found: dict[str, list[Track]] = {}
     for t in sorted(trials, key=lambda t: t.trial.fold):
-        stage = Stage(t, home)
+        stage = stage_of(t, home)
         lo, hi = stage.rows(t.dates.test)
         for name, venue, delay in worlds(stage.manifest):
             tell(f"{name}, fold {t.trial.fold}")
@@ -136,10 +211,9 @@ def elsewhere(trials: list[TrialResult], home: Home, tell: Tell) -> dict[str, li
                 found.setdefault(name, []).append(stage.play(stage.policy, (lo, hi), venue, delay))
             except ConfigError:  # a latency that the data cannot tell, say
                 found.pop(name, None)
-        learned = stage.manifest.data.train_rows
         tell(f"{TRAINING}, fold {t.trial.fold}")
-        rows = (max(learned[0], learned[1] - (hi - lo)), learned[1])
-        found.setdefault(TRAINING, []).append(stage.play(stage.policy, rows))
+        track = stage.play(stage.policy, stage.learned((lo, hi)))
+        found.setdefault(TRAINING, []).append(track)
     folds = len(found.get(TRAINING, []))
     return {name: tracks for name, tracks in found.items() if len(tracks) == folds}
 

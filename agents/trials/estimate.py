@@ -127,6 +127,8 @@ def _replayed(config: RunConfig, steps: int) -> int:
     """Numbers of observations in a replay buffer after so many steps, 0 where there is none."""
     env, rows = config.env, min(steps, getattr(config.algo, "buffer_size", 0))
     market = 1 if env.by_reference else env.window * len(env.features)
+    for view in config.market.views if config.market else ():
+        market += (view.window or env.window) * len(view.features or env.features)
     return rows * (market + len(ACCOUNT))
 
 

@@ -105,6 +105,8 @@ def _play(checkpoint: Checkpoint, home: Home, span: Span, beat: Callable[[], Non
     from envs.made_bars import seen
     from envs.trading import TradingEnv
 
+    if checkpoint.manifest.market is not None:
+        return _play_market(checkpoint, home, span, beat)
     policy = OnnxPolicy(checkpoint)
     m = checkpoint.manifest
     dataset = seen(Dataset.find(home.datasets, m.data.name), m.spec)
@@ -116,6 +118,21 @@ def _play(checkpoint: Checkpoint, home: Home, span: Span, beat: Callable[[], Non
     finally:
         env.close()
         del env  # by the thread that made it
+
+
+def _play_market(checkpoint: Checkpoint, home: Home, span: Span, beat: Callable[[], None]) -> Track:
+    from agents import market_policy
+    from agents.market_episode import datasets_of, env_of, run, span_of
+
+    m = checkpoint.manifest
+    # a grid's trials read datasets without the holdout, which is judged on whole ones
+    env = env_of(m, datasets_of(m, home, proved=False), span_of(m, span))
+    try:
+        bar: Any = _Bar(beat)
+        return run(env, market_policy.load(checkpoint), bar).track
+    finally:
+        env.close()
+        del env
 
 
 class _Bar:

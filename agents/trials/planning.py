@@ -61,14 +61,13 @@ def make(
         DataError: a dataset is missing or damaged, or not one fold fits.
     """
     base = dump(grid.base)
-    names = _all(grid, "data.dataset", grid.base.data.dataset)
-    datasets = {name: data.find(home, name) for name in names}
+    datasets = {name: data.find(home, name) for name in _datasets(grid)}
     laid, holdout = known or folds.make(
         grid.folds,
         grid.base.data,
         _common(list(datasets.values())),
-        purge_ns=_reach_ns(datasets, _most(grid, "env.every", grid.base.env.every)),
-        embargo_ns=_reach_ns(datasets, _warmup(grid)),
+        purge_ns=_purge_ns(grid, datasets),
+        embargo_ns=_embargo_ns(grid, datasets),
     )
     check = Check(base, datasets, laid, home)
     return Plan(grid, laid, holdout, datasets, proposer(grid, check))
@@ -89,7 +88,7 @@ class Check:
         Raises:
             ArgonautError: it cannot.
         """
-        shared = [tree["data"]["dataset"], tree.get("env"), tree.get("venue")]
+        shared = [tree["data"]["dataset"], *(tree.get(k) for k in ("env", "venue", "market"))]
         key = msgspec.json.encode(shared, order="deterministic")
         if key not in self._known:
             self._known[key] = self._try(tree)
@@ -127,16 +126,52 @@ def _most(grid: TrainingGrid, path: str, base: int) -> int:
     return max(x for x in _all(grid, path, base) if isinstance(x, int))
 
 
-def _warmup(grid: TrainingGrid) -> int:
-    """Rows before a first observation, the most among the values of the axes."""
+def _datasets(grid: TrainingGrid) -> list[str]:
+    """Names of all datasets that a configuration may read, each once."""
+    views, trades = _views(grid), _all(grid, "market.trades", [])
+    names = [*_all(grid, "data.dataset", grid.base.data.dataset), *(v["dataset"] for v in views)]
+    if grid.base.market is not None:
+        names += grid.base.market.trades
+    return list(dict.fromkeys([*names, *(name for found in trades for name in found)]))
+
+
+def _views(grid: TrainingGrid) -> list[dict[str, Any]]:
+    """All views beside the first that a configuration may have."""
+    base = grid.base.market
+    found = _all(grid, "market.views", [] if base is None else dump(base).get("views", []))
+    return [view for views in found for view in views if isinstance(view, dict)]
+
+
+def _purge_ns(grid: TrainingGrid, datasets: dict[str, Dataset]) -> int:
+    """The longest time from one decision to the next: a reward looks so far ahead."""
+    names = _all(grid, "data.dataset", grid.base.data.dataset)
+    first = {name: datasets[name] for name in names}
+    return _reach_ns(first, _most(grid, "env.every", grid.base.env.every))
+
+
+def _embargo_ns(grid: TrainingGrid, datasets: dict[str, Dataset]) -> int:
+    """The longest time that a first observation looks back, in any view."""
+    env = grid.base.env
+    names = _all(grid, "data.dataset", grid.base.data.dataset)
+    window = _most(grid, "env.window", env.window)
+    features = _all(grid, "env.features", env.features)
+    longest = _reach_ns({n: datasets[n] for n in names}, _warmup(features, window))
+    for view in _views(grid):
+        rows = _warmup([view.get("features") or f for f in features], view.get("window") or window)
+        longest = max(longest, _reach_ns({"": datasets[view["dataset"]]}, rows))
+    return longest
+
+
+def _warmup(sets: list[Any], window: int) -> int:
+    """Rows before a first observation, the most among sets of features."""
     lookback = 1
-    for features in _all(grid, "env.features", grid.base.env.features):
+    for features in sets:
         for text in features if isinstance(features, list | tuple) else ():
             try:
                 lookback = max(lookback, parse(str(text)).lookback)
             except ArgonautError:
                 continue  # of an invalid configuration, which is told of where it is tried
-    return lookback + _most(grid, "env.window", grid.base.env.window) - 1
+    return lookback + window - 1
 
 
 def _reach_ns(datasets: dict[str, Dataset], rows: int) -> int:
