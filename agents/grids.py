@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from agents.checkpoint import Checkpoint
-from agents.policy import OnnxPolicy, load_policy
+from agents.policy import OnnxPolicy, Policy, check_spec, load_policy, refuse_market
 from agents.registry.history import PREFIX
 from agents.registry.registry import Registry, resolve
 from agents.registry.watch import NameWatch
 from agents.seat import Seat
+from agents.serving import address
+from agents.serving.remote import RemotePolicy
 from envs.data.bar import interval_ns
 from envs.pipeline import ROWS, Pipeline
 from grid import feed as feeding
@@ -34,7 +36,7 @@ def check(config: GridConfig, home: Home) -> None:
     """
     setup = node_setup(config, home, "node")
     for agent in config.agents:
-        load_policy(_place(agent.checkpoint, home), setup.spec)
+        _policy(agent, config, home, setup.spec)
     dataset = Dataset.find(home.datasets, config.feed.dataset)
     if config.feed.kafka is None:
         feeding.rows(config.feed, dataset)
@@ -47,8 +49,10 @@ def node_setup(config: GridConfig, home: Home, name: str) -> NodeSetup:
         CheckpointError: the checkpoint is missing or damaged.
         ConfigError: the feed plays what the checkpoint was not made for.
         DataError: the feed's dataset is missing.
+        SpecMismatch: the checkpoint trades several instruments, or orders.
     """
     checkpoint = Checkpoint.open(resolve(config.node.checkpoint, home.models))
+    refuse_market(checkpoint)
     spec, venue = checkpoint.manifest.spec, checkpoint.manifest.venue
     dataset = Dataset.find(home.datasets, config.feed.dataset).manifest
     kind = ROWS.get(dataset.kind, dataset.kind)
@@ -151,14 +155,19 @@ def seat(config: GridConfig, agent: AgentConfig, home: Home) -> Seat:
 
     Raises:
         CheckpointError: its checkpoint is missing or damaged.
+        ConfigError: it asks a model server in a way that cannot work.
         SpecMismatch: it was trained for another spec than the node's.
     """
     spec: Spec = Checkpoint.open(resolve(config.node.checkpoint, home.models)).manifest.spec
     try:
-        policy = load_policy(_place(agent.checkpoint, home), spec)
+        policy = _policy(agent, config, home, spec)
     except SpecMismatch as e:
         raise SpecMismatch(f"agent {agent.id}: {e}") from e
-    name = policy.checkpoint.digest if isinstance(policy, OnnxPolicy) else agent.checkpoint
+    if isinstance(policy, RemotePolicy):
+        policy.prove()
+    name = agent.checkpoint
+    if isinstance(policy, OnnxPolicy | RemotePolicy):
+        name = policy.checkpoint.digest
     return Seat(agent.id, config.node.strategy_id, agent.role, policy, name)
 
 
@@ -168,6 +177,20 @@ def watch(agent: AgentConfig, seat: Seat, home: Home) -> NameWatch | None:
     if name == agent.checkpoint or "/" not in name:
         return None
     return NameWatch(Registry(home.models), name, seat.policy_name)
+
+
+def _policy(agent: AgentConfig, config: GridConfig, home: Home, spec: Spec) -> Policy:
+    if not agent.checkpoint.startswith(address.PREFIX):
+        return load_policy(_place(agent.checkpoint, home), spec)
+    where = address.read(agent.checkpoint)
+    if where.deadline_ms >= config.node.ttl_ms:
+        raise ConfigError(
+            f"agent {agent.id}: expected a deadline_ms below node.ttl_ms {config.node.ttl_ms:g}, "
+            f"found {where.deadline_ms:g}"
+        )
+    policy = RemotePolicy.open(where, home.models)
+    check_spec(agent.checkpoint, policy, spec)
+    return policy
 
 
 def _place(checkpoint: str, home: Home) -> str | Path:

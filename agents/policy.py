@@ -14,10 +14,22 @@ from numpy.typing import NDArray
 from agents import baselines
 from agents.checkpoint import Checkpoint
 from agents.network import Network, check_choices, network_of, prove
-from grid.errors import SpecMismatch
+from grid.errors import ArgonautError, SpecMismatch
 from grid.spec import Spec
 
 type Obs = NDArray[np.float32]
+
+
+class Undecided(ArgonautError):
+    """There is no target this time: the decision is skipped, and the next one is asked again.
+
+    Attributes:
+        why: in a word, for a counter.
+    """
+
+    def __init__(self, why: str, said: str) -> None:
+        super().__init__(said)
+        self.why = why
 
 
 class Policy(Protocol):
@@ -29,7 +41,11 @@ class Policy(Protocol):
         ...
 
     def act(self, obs: Obs) -> float:
-        """Return the target in [-1, 1], a share of `max_qty`, for obs: float32 [obs_size]."""
+        """Return the target in [-1, 1], a share of `max_qty`, for obs: float32 [obs_size].
+
+        Raises:
+            Undecided: what it asks has no answer now.
+        """
         ...
 
 
@@ -64,10 +80,14 @@ class NetworkPolicy:
 
     def act(self, obs: Obs) -> float:
         """Return the level with the highest output, or the clipped target."""
-        out = self._network.outputs(obs)
-        if self._levels is not None:
-            return self._levels[int(out.argmax())]
-        return min(1.0, max(-1.0, float(out[0])))
+        return target_of(self.spec, self._network.outputs(obs))
+
+
+def target_of(spec: Spec, outputs: NDArray[np.float32]) -> float:
+    """Return the level with the highest output, or the clipped target."""
+    if spec.target.kind == "discrete":
+        return spec.target.levels[int(outputs.argmax())]
+    return min(1.0, max(-1.0, float(outputs[0])))
 
 
 class OnnxPolicy(NetworkPolicy):
@@ -135,11 +155,21 @@ def load_policy(name: str | Path, spec: Spec | None = None) -> Policy:
             raise SpecMismatch(f"{name}: a baseline needs the spec of a strategy, found none")
         return baselines.load(str(name), spec)
     policy = OnnxPolicy(Checkpoint.open(Path(name)))
-    if spec is not None and policy.spec.digest != spec.digest:
+    if spec is not None:
+        check_spec(str(name), policy, spec)
+    return policy
+
+
+def check_spec(name: str, policy: Policy, spec: Spec) -> None:
+    """Refuse a policy called `name` that means something else than a strategy.
+
+    Raises:
+        SpecMismatch: it does.
+    """
+    if policy.spec.digest != spec.digest:
         raise SpecMismatch(
             f"{name}: trained for another spec than the strategy's: {_differences(policy, spec)}"
         )
-    return policy
 
 
 def _differences(policy: Policy, wanted: Spec) -> str:

@@ -9,7 +9,7 @@ so slow that what it reads is no longer the present.
 from collections import Counter, deque
 from typing import Final
 
-from agents.policy import Policy
+from agents.policy import Obs, Policy, Undecided, begin
 from envs.follower import Follower
 from envs.pipeline import Pipeline
 from grid import wire
@@ -79,6 +79,7 @@ class Seat:
         self._decisions_high = 0
         self._fresh = Freshness(0)
         self._retriever = Retriever(agent_id)
+        self._told: tuple[tuple[int, int], float] | None = None  # decision, and its target
 
     @property
     def state(self) -> str:
@@ -116,6 +117,7 @@ class Seat:
             return False
         self._policy = policy
         self.policy_name = policy_name
+        self._remember_nothing()
         self.counts["changed_policy"] += 1
         return True
 
@@ -255,6 +257,7 @@ class Seat:
             self._fresh.beat(welcome.uptime_s, now_ns)
         self._rows = InOrder(welcome.market_seq)
         self._follower = Follower(self._pipeline)
+        self._remember_nothing()
         for row in welcome.history:
             self._follower.push(row)
         self.counts["joined"] += 1
@@ -370,7 +373,12 @@ class Seat:
             self.counts["cold"] += 1
             return None
         obs = self._follower.observe(decision.account)
-        target = self._policy.act(obs)
+        try:
+            target = self._target(decision, obs)
+        except Undecided as e:  # the strategy's fallback takes this one
+            self.counts["undecided"] += 1
+            self.counts[f"undecided_{e.why}"] += 1
+            return None
         self._action_seq += 1
         action = wire.Action(
             strategy_id=self.strategy_id,
@@ -388,6 +396,17 @@ class Seat:
         self._next_ns = now_ns + _RESEND_AFTER_NS
         self.counts["actions"] += 1
         return action
+
+    def _target(self, decision: wire.Decision, obs: Obs) -> float:
+        """Ask the policy, once for each decision: it may remember what it was asked."""
+        of = (decision.epoch, decision.seq)
+        if self._told is None or self._told[0] != of:
+            self._told = of, self._policy.act(obs)
+        return self._told[1]
+
+    def _remember_nothing(self) -> None:
+        begin(self._policy)
+        self._told = None
 
     # -- replies ------------------------------------------------------------------------------
 

@@ -7,13 +7,19 @@ from typing import Annotated, Final
 import msgspec
 
 from grid.gateway.config import is_loopback
-from grid.sockets import Endpoint
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,80}$"
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Endpoint = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(tcp://[^\s]+:(\d+|\*)|ipc://[^\s]+)$",
+        description="tcp://HOST:PORT, * for a port that is free, or ipc://PATH",
+    ),
+]
 ModelName = Annotated[
     str,
     msgspec.Meta(

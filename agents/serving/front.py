@@ -142,6 +142,7 @@ async def _http(
             access_log=False,
             server_header=False,
             date_header=False,
+            timeout_keep_alive=75,
             timeout_graceful_shutdown=_END_S,
             limit_concurrency=_UNDER_WAY,
         )

@@ -4,8 +4,10 @@ import numpy as np
 import torch
 
 from agents.checkpoint import GOLDEN, Checkpoint
+from agents.network import network_of
 from agents.registry.export import torch_policy
 from agents.serving.network import Floats, no_device, prove_near
+from agents.serving.stateless import refuse_memory
 
 
 class TorchNetwork:
@@ -23,6 +25,7 @@ class TorchNetwork:
     """
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
+        refuse_memory(checkpoint, network_of(checkpoint).recurrent)
         golden = checkpoint.tensors(GOLDEN)
         self.spec = checkpoint.manifest.spec
         self.digest = checkpoint.digest

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from agents.checkpoint import GOLDEN, ONNX, Checkpoint
 from agents.policy import OnnxPolicy
+from agents.serving.stateless import refuse_memory
 from grid.errors import CheckpointError, ConfigError
 from grid.spec import Spec
 
@@ -66,6 +67,7 @@ class OnnxNetwork:
 
     def __init__(self, checkpoint: Checkpoint, max_batch: int) -> None:
         policy = OnnxPolicy(checkpoint)  # proves the golden rows
+        refuse_memory(checkpoint, policy.recurrent)
         golden = checkpoint.tensors(GOLDEN)
         self.spec = checkpoint.manifest.spec
         self.digest = checkpoint.digest

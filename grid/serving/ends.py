@@ -6,6 +6,7 @@ Sockets belong to the thread that made them. No wait is without end, every queue
 import asyncio
 import itertools
 import select
+import socket
 import time
 from typing import Final
 
@@ -16,9 +17,7 @@ from grid.context import connect
 from grid.errors import BusError, ProtocolError
 from grid.identity import is_local
 from grid.serving import wire
-from grid.sockets import Endpoint, new_socket, readable, send_frames, to_ms
-
-__all__ = ["Answerer", "Asker", "AsyncAsker", "Endpoint"]
+from grid.sockets import new_socket, readable, send_frames, to_ms
 
 _HWM: Final = 10_000  # replies that may wait for one asker
 
@@ -52,6 +51,8 @@ class Answerer:
                     f"{address}: expected ipc:// or loopback, since who asks shows no key here; "
                     "other machines come by HTTP or gRPC"
                 )
+            if _is_taken(address):
+                raise BusError(f"{address}: taken by another process; is a model server there?")
             try:
                 self._socket.bind(address)
             except zmq.ZMQError as e:
@@ -216,16 +217,24 @@ def _settle(future: asyncio.Future[wire.Reply], reply: wire.Reply) -> None:
 
 
 def _dealer(context: zmq.Context[zmq.Socket[bytes]], address: str) -> zmq.Socket[bytes]:
-    socket = new_socket(context, zmq.DEALER)
-    socket.set(zmq.SNDHWM, _HWM)
-    socket.set(zmq.RCVHWM, _HWM)
-    socket.set(zmq.MAXMSGSIZE, wire.MAX_BYTES)
-    socket.set(zmq.IMMEDIATE, 1)  # a request must not wait for a server that comes back
+    dealer = new_socket(context, zmq.DEALER)
+    dealer.set(zmq.SNDHWM, _HWM)
+    dealer.set(zmq.RCVHWM, _HWM)
+    dealer.set(zmq.MAXMSGSIZE, wire.MAX_BYTES)
+    dealer.set(zmq.IMMEDIATE, 1)  # a request must not wait for a server that comes back
     if address.startswith("inproc://"):
-        socket.connect(address)
+        dealer.connect(address)
     else:
-        connect(socket, address)
-    return socket
+        connect(dealer, address)
+    return dealer
+
+
+def _is_taken(address: str) -> bool:
+    """Say whether somebody listens at an `ipc://` address: ZeroMQ would take it from them."""
+    if not address.startswith("ipc://"):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(address.removeprefix("ipc://")) == 0
 
 
 def _id(payload: bytes) -> int:

@@ -26,12 +26,14 @@ LIGHT = (
     "grid.gateway.serve", "grid.redis.bridge", "grid.proof.check", "agents.statistics.judge",
     "grid.bridges.alerts", "grid.bridges.bridge", "grid.bridges.kafka", "agents.client",
     "grid.bridges.inflow",
+    "grid.serving.ends", "agents.serving.server", "agents.serving.front", "agents.serving.remote",
 )  # fmt: skip
 ENGINE = ("grid.node.", "envs.data.", "envs.engine", "envs.rerun", "envs.stage", "agents.bench.")
 TORCH = (
     "agents.algorithms", "agents.export", "agents.gather", "agents.progress", "agents.training",
     "agents.untrained", "agents.vec", "agents.bench.vector", "agents.bench.train",
     "agents.registry.export", "agents.transformer", "agents.population", "agents.bench.population",
+    "agents.serving.gpu",
 )  # fmt: skip
 
 
