@@ -62,7 +62,7 @@ class EnvConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         window: feature rows in one observation.
         every: rows from one decision to the next.
         timer_s: in place of `every`, a decision on each multiple of so many seconds since which
-            there is a new quote or trade; 0 for none.
+            there is a new quote, trade or row of depth; with a market on any rows; 0 for none.
         bar: bars to make of a dataset of quotes (BID, ASK, MID) or trades (LAST), as in
             `1-MINUTE-MID`; empty to take the dataset's rows.
         steps: decisions in a training episode.

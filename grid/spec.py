@@ -84,8 +84,11 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Refuse clocks that contradict each other."""
         if self.timer_s and self.every != 1:
             raise ValueError(f"every: expected 1 beside timer_s, found {self.every}")
-        if self.timer_s and self.rows not in ("quote", "trade"):
-            raise ValueError(f"timer_s: expected rows of quotes or trades, found {self.rows}")
+        if self.timer_s and self.rows == "bar":
+            raise ValueError(
+                "timer_s: expected rows of quotes, trades or depth; bars are a clock already: take "
+                "every = n, or bars made of ticks"
+            )
         if self.bars_from and self.rows != "bar":
             raise ValueError(f"bars_from: expected rows of bars, found {self.rows}")
 

@@ -21,6 +21,7 @@ from tests.support.markets import (
     PAIR,
     bar_columns,
     dataset,
+    depth_columns,
     quote_columns,
     spec_for,
     trade_columns,
@@ -41,7 +42,7 @@ def made(kind, clock):
     keys = dict(CLOCKS[clock])
     if kind == "trades" and "bar" in keys:
         keys["bar"] = "4-SECOND-LAST"
-    data = dataset(MARKETS[kind](900))
+    data = dataset({**MARKETS, "depth": depth_columns}[kind](900))
     return data, spec_for(data, **keys)
 
 
@@ -83,7 +84,7 @@ def test_orders_of_a_clock_fill_on_the_first_quote_after_their_arrival(kind, clo
     assert (between >= spec.every).all()  # since each there was something new
 
 
-@pytest.mark.parametrize("kind", MARKETS)
+@pytest.mark.parametrize("kind", [*MARKETS, "depth"])
 def test_timer_shows_the_newest_row_and_marks_at_its_price(kind):
     data, spec = made(kind, "timer")
     env, plain = TradingEnv(data, spec, VENUE), None
@@ -135,7 +136,10 @@ def test_clocks_that_cannot_be_are_one_sentence():
     keys = {"instrument_id": "X.Y", "features": ("spread",), "mean": (0.0,), "std": (1.0,),
             "target": TargetRule(max_qty=1.0)}  # fmt: skip
     for wrong, said in (
-        ({"rows": "bar", "timer_s": 5}, "expected rows of quotes or trades, found bar"),
+        (
+            {"rows": "bar", "timer_s": 5},
+            "expected rows of quotes, trades or depth; bars are a clock",
+        ),
         ({"rows": "quote", "timer_s": 5, "every": 2}, "expected 1 beside timer_s, found 2"),
         ({"rows": "quote", "bars_from": "quote"}, "expected rows of bars, found quote"),
     ):

@@ -23,6 +23,7 @@ MARKETS = {
     "bars made of quotes": (markets.quote_columns(600), {"bar": "5-SECOND-MID"}),
     "quotes, with latency by chance": (markets.quote_columns(400), {}),
     "depth": (markets.depth_columns(400, seed=1), {}),
+    "depth, on a timer": (markets.depth_columns(600, seed=1), {"timer_s": 5.0}),
     "bars, with slippage by chance": (markets.bar_columns(400), {}),
     "continuous": (markets.bar_columns(400), {"kind": "continuous", "min_trade_qty": 200.0}),
 }
