@@ -8,14 +8,13 @@ one. Everything goes out under an epoch of its own, so nobody takes it for the l
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
-from itertools import pairwise
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from grid import wire
-from grid.bus import Publisher, Responder, wait
+from grid.bus import BATCH_EVENTS, Publisher, Responder, wait
 from grid.history import History, history_of
 from grid.node.gate import Gate
 from grid.transcript import Transcript
@@ -25,6 +24,8 @@ log = logging.getLogger(__name__)
 _BEAT_S: Final = 0.5
 _SETTLE_S: Final = 0.05
 _WELCOME_ROWS: Final = 4096  # history for an agent that joins
+_TELL_EVENTS: Final = 64  # between two signs of progress
+_ROWS: Final = (wire.Bar, wire.Quote, wire.Trade, wire.Depth)
 
 
 class Replayed(msgspec.Struct, kw_only=True):
@@ -125,20 +126,20 @@ class Replayer:
         """
         began_s = self._began_s = time.monotonic()
         result = self.result
-        events = self._run.events
-        for (published_ns, event), (_, following) in pairwise([*events, events[-1]]):
+        for published_ns, events in _portions(self._run.events, 1 if schedule else BATCH_EVENTS):
+            first = events[0]
             if schedule is not None:
                 self._wait_until(began_s + schedule(published_ns))
-            if isinstance(event, wire.Decision) and not before_decision(event):
+            if isinstance(first, wire.Decision) and not before_decision(first):
                 result.interrupted = True
                 break
-            # rows without a decision between them, and without a clock, share frames
-            more = schedule is None and type(following) is type(event) and following is not event
-            self._publish(event, more)
-            result.events += 1
-            if result.events % 64 == 0:
+            if isinstance(first, _ROWS):
+                self._publish_rows(wire.topic_of(first), events)
+            else:
+                self._publish(first)
+            before, result.events = result.events, result.events + len(events)
+            if result.events // _TELL_EVENTS > before // _TELL_EVENTS:
                 progress(result.events, published_ns)
-        self._publisher.flush()
         return self.settle()
 
     def settle(self) -> Replayed:
@@ -152,14 +153,14 @@ class Replayer:
             result.sent[topic.partition(".")[0]] += seq
         return result
 
-    def _publish(self, event: wire.Event, more: bool) -> None:
+    def _publish_rows(self, topic: str, rows: list[Any]) -> None:
+        self._publisher.publish_all(topic, rows)
+        if topic == self._row_topic:
+            self._history += rows
+        self._serve(0.0)
+
+    def _publish(self, event: wire.Event) -> None:
         match event:
-            case wire.Bar() | wire.Quote() | wire.Trade() | wire.Depth():
-                topic = wire.topic_of(event)
-                self._publisher.publish(topic, event, more=more)
-                if topic == self._row_topic:
-                    self._history.append(event)
-                self._serve(0.0)
             case wire.Decision():
                 self._ask(event)
             case wire.Acted() | wire.Joined() | wire.Heartbeat():
@@ -255,3 +256,30 @@ class Replayer:
         while (left_s := due_s - time.monotonic()) > 0.0:
             self._serve(left_s)
         self.result.late_s = max(self.result.late_s, -left_s)
+
+
+def _portions(
+    events: Sequence[tuple[int, wire.Event]], most: int
+) -> Iterator[tuple[int, list[Any]]]:
+    """Yield rows that follow each other on one topic, up to `most`, and all else one by one.
+
+    With each comes the time at which the last of it was published.
+    """
+    portion: list[Any] = []
+    first: Any = None
+    at_ns = 0
+    for published_ns, event in events:
+        if portion and (
+            len(portion) == most
+            or type(event) is not type(first)
+            or not isinstance(first, _ROWS)
+            or event.instrument_id != first.instrument_id  # type: ignore[union-attr]
+        ):
+            yield at_ns, portion
+            portion = []
+        if not portion:
+            first = event
+        portion.append(event)
+        at_ns = published_ns
+    if portion:
+        yield at_ns, portion

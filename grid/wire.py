@@ -683,8 +683,9 @@ def _decode[T](decoder: msgspec.msgpack.Decoder[T], frame: bytes | msgspec.Raw) 
 
 def pack(topic: str, source: str, epoch: int, seq: int, ts_pub_ns: int, event: Event) -> bytes:
     """Return the single frame of an event: topic, a zero byte, the envelope."""
-    body = msgspec.Raw(encode(event))
-    return topic.encode() + b"\0" + encode(Envelope(VERSION, source, epoch, seq, ts_pub_ns, body))
+    # nested, an event has the same bytes as the raw body of one that was encoded before
+    envelope = Envelope(VERSION, source, epoch, seq, ts_pub_ns, event)  # type: ignore[arg-type]
+    return topic.encode() + b"\0" + encode(envelope)
 
 
 def unpack(frame: bytes) -> tuple[str, Envelope]:
@@ -734,6 +735,21 @@ def split_batch(frame: bytes) -> list[bytes]:
     at = frame.find(0) + 1
     head = frame[:at]
     return [head + envelope for envelope in _decode(_batch, frame[at:])]
+
+
+def unpack_batch(frame: bytes) -> list[tuple[str, Envelope, bytes]]:
+    """Return what `unpack` gives for each frame that a batch carries, and that frame.
+
+    Raises:
+        ProtocolError: it is damaged.
+    """
+    at = frame.find(0) + 1
+    head = frame[:at]
+    try:
+        topic = head[:-1].decode()
+    except UnicodeDecodeError as e:
+        raise ProtocolError(f"topic is not UTF-8: {head[:40]!r}") from e
+    return [(topic, envelope(each), head + each) for each in _decode(_batch, frame[at:])]
 
 
 def envelope(payload: bytes) -> Envelope:

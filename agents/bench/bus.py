@@ -4,7 +4,8 @@ Publisher, broker and every subscriber are processes of their own; both sides ca
 of bytes, and nothing may be lost on either. `fanout_N` carries ready frames, so that it measures
 the bus alone; `fanout_4_batch16` carries them 16 a frame, and its bare side one by one. `coded_4`
 is the same with 4 subscribers when ours also encode, number and decode every event, which the bare
-side never does; the latencies are measured like that, too.
+side never does; the latencies are measured like that, too. `recorded_4` has a recorder beside its
+4 subscribers, and the same without one for its baseline; both encode every event.
 """
 
 import statistics
@@ -23,7 +24,14 @@ import zmq
 from agents.bench.ends import STAMP, START, TOPIC
 from agents.bench.report import Row
 from grid import wire
-from grid.bus import BATCH_EVENTS, Addresses, Publisher, new_context, wait_until_flowing
+from grid.bus import (
+    BATCH_EVENTS,
+    Addresses,
+    Publisher,
+    Subscriber,
+    new_context,
+    wait_until_flowing,
+)
 from grid.context import Context
 from grid.errors import BusError
 from grid.identity import Identity
@@ -38,8 +46,20 @@ WAIT_S = 30.0
 FRAME = wire.pack(TOPIC, "bench", 1, 1, 1, wire.Quote("X.SIM", 1, 1.1, 1.2, 1e6, 1e6))
 BATCH = wire.pack_batch([FRAME] * BATCH_EVENTS)
 BATCHED = 4 * 50_000  # events a round
-_PLAIN: Final = (("serve", False), ("serve_bare", False))
-_CURVE: Final = (("serve", True), ("serve", False))
+
+
+class Server(NamedTuple):
+    """A broker: its role in `agents.bench.ends`, whether it asks for keys, and for a recorder."""
+
+    role: str
+    curve: bool = False
+    recorded: bool = False
+
+
+_OURS: Final = Server("serve")
+_PLAIN: Final = (_OURS, Server("serve_bare"))
+_CURVE: Final = (Server("serve", curve=True), _OURS)
+_RECORDED: Final = (Server("serve", recorded=True), _OURS)
 
 
 class Sender(Protocol):
@@ -114,6 +134,8 @@ def run() -> list[Row]:
     rows.append(_median_row("fanout_4_batch16", rates))
     rates = _taking_turns(("decode", "count_bare"), 4, FANOUTS[4], ROUNDS, _coded)
     rows.append(_median_row("coded_4", rates))
+    rates = _taking_turns(("count", "count"), 4, FANOUTS[4], ROUNDS, _coded, _RECORDED)
+    rows.append(_median_row("recorded_4", rates))
     ours_us, bare_us = _taking_turns(
         ("late", "late_bare"), 1, LATENCY_EVENTS, LATENCY_ROUNDS, _latencies_us
     )
@@ -134,7 +156,7 @@ def run_curve() -> list[Row]:
     for subscribers, events in FANOUTS.items():
         rates = _taking_turns(("count", "count"), subscribers, events, ROUNDS, _carried, _CURVE)
         rows.append(_median_row(f"curve_{subscribers}", rates))
-    both = (("serve", True), ("serve_bare", True))
+    both = (Server("serve", curve=True), Server("serve_bare", curve=True))
     rates = _taking_turns(("count", "count_bare"), 4, FANOUTS[4], ROUNDS, _carried, both)
     rows.append(_median_row("curve_bare_4", rates))
     rates = _taking_turns(("count", "count"), 4, BATCHED, ROUNDS, _batched, _CURVE)
@@ -156,7 +178,7 @@ def _taking_turns(
     events: int,
     rounds: int,
     measure: Measure,
-    servers: tuple[tuple[str, bool], tuple[str, bool]] = _PLAIN,
+    servers: tuple[Server, Server] = _PLAIN,
 ) -> tuple[list[float], list[float]]:
     """Return all measurements of two systems; the first round of each warms up.
 
@@ -166,13 +188,12 @@ def _taking_turns(
         events: of a round.
         rounds: that count.
         measure: what.
-        servers: role of each broker, and whether it is encrypted: ours and a bare one.
+        servers: the broker that is measured, and the one that it is compared with.
     """
     found: tuple[list[float], list[float]] = ([], [])
-    (one, one_curve), (other, other_curve) = servers
     with (
-        system(one, roles[0], subscribers, events, curve=one_curve) as ours,
-        system(other, roles[1], subscribers, events, curve=other_curve) as bare,
+        system(servers[0], roles[0], subscribers, events) as ours,
+        system(servers[1], roles[1], subscribers, events) as bare,
     ):
         for n in range(rounds + 1):
             for each, values in zip((ours, bare), found, strict=True):
@@ -267,31 +288,41 @@ class System(NamedTuple):
 
 
 @contextmanager
-def system(
-    server: str, receiver: str, subscribers: int, events: int, *, curve: bool = False
-) -> Iterator[System]:
+def system(server: Server, receiver: str, subscribers: int, events: int) -> Iterator[System]:
     """Start a broker and its subscribers, and give them with a sender once all are connected."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="argonaut-"))
         addresses = Addresses.ipc(Path(folder))
         words = [msgspec.json.encode(addresses).decode(), str(events)]
         identity = None
-        if curve:
+        if server.curve:
             make_grid_key(Path(folder) / "keys")
             identity = Identity(Path(folder) / "keys")
             words.append(f"{folder}/keys")
-        stack.callback(_Child(server, *words).close)
+        stack.callback(_Child(server.role, *words).close)
         context = new_context(identity)
         stack.callback(context.destroy, linger=0)
         sender: Sender = (
-            _Ours(context, addresses) if server == "serve" else _Bare(context, addresses)
+            _Ours(context, addresses) if server.role == "serve" else _Bare(context, addresses)
         )
         receivers = [_Child(receiver, *words) for _ in range(subscribers)]
         for child in receivers:
             stack.callback(child.close)
         for child in receivers:
             _until_connected(sender, child)
+        if server.recorded:
+            stack.callback(_Child("record", *words).close)
+            _until_recorded(context, addresses)
         yield System(sender, receivers, context, addresses)
+
+
+def _until_recorded(context: Context, addresses: Addresses) -> None:
+    heard = Subscriber(context, addresses.events_out, ["sys.recorder"])
+    try:
+        if heard.recv(WAIT_S) is None:
+            raise BusError(f"bench: a recorder was not there within {WAIT_S:g} s")
+    finally:
+        heard.close()
 
 
 def _until_connected(sender: Sender, child: _Child) -> None:

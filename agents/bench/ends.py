@@ -44,6 +44,14 @@ def serve_bare(addresses: Addresses) -> None:
     zmq.proxy(inner, outer)
 
 
+def record(addresses: Addresses, n: int) -> None:
+    """Record all events beside the sockets."""
+    from grid import recorder
+
+    sessions = Path(addresses.events_in.removeprefix("ipc://")).parent / "sessions"
+    recorder.run(addresses, process.start("bench-recorder"), sessions, label="bench", epoch=1)
+
+
 def count(addresses: Addresses, n: int) -> None:
     """Receive frames that may be batches; after each `n` events say when the last one came."""
     seen, batches = 0, False
@@ -139,6 +147,7 @@ ROLES: Final[dict[str, Callable[[Addresses, int], None]]] = {
     "decode": decode,
     "late": late,
     "late_bare": late_bare,
+    "record": record,
 }
 
 

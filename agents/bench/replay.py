@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 from mcap.reader import NonSeekingReader
 
-from agents.bench.bus import system
+from agents.bench.bus import Server, system
 from agents.bench.ends import TOPIC
 from agents.bench.report import Row
 from envs.synthetic import INSTRUMENT
@@ -83,7 +83,7 @@ def _reading(folder: Path) -> tuple[list[float], list[float]]:
 
 def _playing(run: transcript.Transcript) -> tuple[list[float], list[float]]:
     played, ready = [], []
-    with system("serve", "decode", 1, EVENTS) as bench:
+    with system(Server("serve"), "decode", 1, EVENTS) as bench:
         (receiver,) = bench.receivers
         publisher = Publisher(bench.context, bench.addresses.events_in, "replayer", 1, wait_s=10.0)
         responder = Responder(bench.context, bench.addresses.strategies)
