@@ -79,6 +79,10 @@ class BridgeError(ArgonautError):
     """What a bridge hands events on to cannot be reached, refuses them or holds something else."""
 
 
+class UnreachableError(BridgeError):
+    """What a bridge hands events on to does not answer now; later it may."""
+
+
 class EngineError(ArgonautError):
     """The trading engine failed inside a run."""
 

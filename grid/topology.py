@@ -6,7 +6,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from grid.bridges.config import AlertsConfig, KafkaConfig, KafkaFeed, LakehouseConfig
+from grid.bridges.config import (
+    AlertsConfig,
+    KafkaConfig,
+    KafkaFeed,
+    LakehouseConfig,
+    PostgresConfig,
+)
 from grid.bus import Addresses
 from grid.dataset import to_ns
 from grid.errors import DataError
@@ -137,7 +143,8 @@ class AgentConfig(_Section, frozen=True):
 
     Attributes:
         id: unique in the grid.
-        checkpoint: folder of a checkpoint, or a rule such as `baseline:flat`.
+        checkpoint: folder of a checkpoint, `model:NAME`, a rule such as `baseline:flat`, or a model
+            server's as in `remote:http://HOST:PORT/v2/models/NAME?digest=DIGEST`.
         role: the champion's actions are traded, a standby's once the champion is gone, a shadow's
             are only recorded.
         remote: it is started by somebody else, on another machine.
@@ -166,6 +173,7 @@ class GridConfig(_Section, frozen=True):
         lakehouse: events as tables.
         gateway: REST, WebSocket and metrics; without the section there is none.
         kafka: events as records of Kafka.
+        postgres: events as tables of PostgreSQL.
         alerts: messages to people.
         redis: orders of web clients in, events out.
     """
@@ -182,6 +190,7 @@ class GridConfig(_Section, frozen=True):
     gateway: GatewayConfig | None = None
     lakehouse: LakehouseConfig | None = None
     kafka: KafkaConfig | None = None
+    postgres: PostgresConfig | None = None
     alerts: AlertsConfig | None = None
     redis: RedisConfig | None = None
 
@@ -191,6 +200,7 @@ class GridConfig(_Section, frozen=True):
         sections = {
             "lakehouse": self.lakehouse,
             "kafka": self.kafka,
+            "postgres": self.postgres,
             "alerts": self.alerts,
             "redis": self.redis,
         }
@@ -276,5 +286,13 @@ def processes(
     for bridge in config.bridges:
         name = f"bridge-{bridge}"
         command = argv("bridge", name, bridge)
-        specs.append(ProcessSpec(name=name, argv=command, essential=False, ready_timeout_s=90))
+        specs.append(
+            ProcessSpec(
+                name=name,
+                argv=command,
+                essential=False,
+                ready_timeout_s=90,
+                beat_timeout_s=60,  # a commit may take its time
+            )
+        )
     return specs

@@ -12,25 +12,98 @@ _EXAMPLE: Final = "--config configs/grid.toml"
 
 @command(
     "bridge lakehouse",
-    "one process of a grid: keeps its events as tables of Parquet",
+    "one process of a grid: keeps its events as tables of Parquet or Iceberg",
     _EXAMPLE,
     *CHILD,
-    flag("--compact", "make one file of each partition's small ones, and end"),
+    flag("--compact", "make one file of a table's small ones, and end"),
 )
 def _lakehouse(args: Args) -> None:
-    from grid.bridges.lake import Lake
     from grid.bridges.lakehouse import LakeSink
 
     config, name, life = child(args, "bridge-lakehouse")
     section = config.lakehouse or _absent("lakehouse")
-    folder = Path(section.folder) if section.folder else args.home.lakes / config.name
-    with Lake(folder) as lake:
+    folder = section.folder or str(args.home.lakes / config.name)
+    if section.format == "iceberg":
+        store = _opened(life, lambda: _iceberg(section, folder, section.namespace or config.name))
+        if store is None:
+            return
+        if args.compact:
+            for table in store.table_names():
+                before, after = store.compact(table)
+                print(f"{table}: {before} files, now {after}")
+            return
+        sink = LakeSink(store, section.flush_rows, section.flush_s)
+        _run(args, config, name, life, sink, section.topics, store.saved_ns)
+        return
+    from grid.bridges.lake import Lake
+    from grid.bridges.places import place
+
+    lake = _opened(life, lambda: Lake(place(folder, section.s3), section.compact_files))
+    if lake is None:
+        return
+    with lake:
         if args.compact:
             before, after = lake.compact()
             print(f"{folder}: {before} files, now {after}")
             return
         sink = LakeSink(lake, section.flush_rows, section.flush_s)
         _run(args, config, name, life, sink, section.topics, lake.manifest.saved_ns)
+
+
+def _iceberg(section: Any, folder: str, namespace: str) -> Any:
+    from grid.bridges import iceberg
+
+    properties = section.catalog or iceberg.local(Path(folder))
+    catalog = iceberg.catalog(properties)
+    return iceberg.IcebergStore(catalog, namespace, section.compact_files)
+
+
+def _opened(life: Any, open_it: Any) -> Any:
+    """Return what `open_it` opens, as soon as it answers; None where this process is to stop."""
+    import logging
+    import time
+
+    from grid.errors import UnreachableError
+
+    while not life.stopping:
+        try:
+            return open_it()
+        except UnreachableError as e:
+            logging.getLogger(__name__).warning("waiting: %s", e)
+        life.ready()  # it may be long in coming
+        life.beat()
+        time.sleep(0.5)
+    return None
+
+
+@command(
+    "bridge postgres",
+    "one process of a grid: keeps its events as tables of PostgreSQL",
+    _EXAMPLE,
+    *CHILD,
+)
+def _postgres(args: Args) -> None:
+    import os
+
+    from grid.bridges.lakehouse import LakeSink
+    from grid.bridges.postgres import PostgresStore
+
+    config, name, life = child(args, "bridge-postgres")
+    section = config.postgres or _absent("postgres")
+    uri = os.environ.get(section.uri_env, "")
+    if not uri:
+        raise ConfigError(
+            f"bridge postgres: expected postgresql://USER:PASSWORD@HOST/DATABASE in the environment"
+            f" variable {section.uri_env}, found none"
+        )
+    store = _opened(life, lambda: PostgresStore(uri, section.schema or config.name))
+    if store is None:
+        return
+    sink = LakeSink(store, section.flush_rows, section.flush_s)
+    try:
+        _run(args, config, name, life, sink, section.topics, store.saved_ns)
+    finally:
+        store.close()
 
 
 @command(

@@ -149,10 +149,8 @@ def _sessions_export(args: Args) -> None:
     if args.format == "iceberg":
         from grid.bridges import iceberg
 
-        folder = args.out.resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        local = {"type": "sql", "uri": f"sqlite:///{folder}/catalog.db"}
-        found = iceberg.catalog({"warehouse": folder.as_uri(), **(args.catalog or local)})
+        where = {"warehouse": args.out.resolve().as_uri(), **args.catalog}
+        found = iceberg.catalog(where if args.catalog else iceberg.local(args.out))
         name = args.name or "argonaut"
         for table, rows in iceberg.to_iceberg(Session.open(path), found, name).items():
             print(f"{rows:>10,}  {name}.{table}")

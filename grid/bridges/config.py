@@ -16,22 +16,70 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pass
 
 
+class S3Config(_Section, frozen=True):
+    """An S3-compatible service other than that of AWS; keys come from the environment, as AWS's do.
+
+    Attributes:
+        endpoint: as in `http://127.0.0.1:9000`; empty for AWS.
+        region: of the bucket.
+        timeout_s: of a request.
+    """
+
+    endpoint: Annotated[str, msgspec.Meta(pattern=r"^(https?://.+)?$")] = ""
+    region: Text = "us-east-1"
+    timeout_s: Positive = 10.0
+
+
 class LakehouseConfig(_Section, frozen=True):
-    """Events as tables of Parquet.
+    """Events as tables of Parquet, or of Apache Iceberg.
 
     Attributes:
         enabled: whether there is one.
-        folder: of the lake; empty for one in the home folder, named after the grid.
+        format: of the tables.
+        folder: of the lake, or `s3://BUCKET/PREFIX`; empty for one in the home folder, named after
+            the grid.
+        s3: of a lake there.
+        catalog: of Iceberg, as pyiceberg knows its properties; empty for SQLite in the folder.
+        namespace: of Iceberg; empty for the name of the grid.
+        topics: beginnings of the topics.
+        flush_rows: rows that are gathered for a commit.
+        flush_s: a commit comes no later than this after its first row.
+        compact_files: so many small files of a table, or of its day, are made one; 0: never.
+    """
+
+    enabled: bool = True
+    format: Literal["parquet", "iceberg"] = "parquet"
+    folder: str = ""
+    s3: S3Config = S3Config()
+    catalog: dict[str, str] = {}
+    namespace: str = ""
+    topics: Topics = TOPICS
+    flush_rows: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 100_000
+    flush_s: Positive = 10.0
+    compact_files: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class PostgresConfig(_Section, frozen=True):
+    """Events as tables of PostgreSQL.
+
+    Its address holds a secret: it is read from an environment variable, so that no recording and no
+    log has it.
+
+    Attributes:
+        enabled: whether there are any.
+        uri_env: name of that variable, which holds a `postgresql://USER:PASSWORD@HOST/DATABASE`.
+        schema: of the tables; empty for the name of the grid.
         topics: beginnings of the topics.
         flush_rows: rows that are gathered for a commit.
         flush_s: a commit comes no later than this after its first row.
     """
 
     enabled: bool = True
-    folder: str = ""
+    uri_env: Text = "ARGONAUT_POSTGRES"
+    schema: Annotated[str, msgspec.Meta(max_length=63)] = ""
     topics: Topics = TOPICS
     flush_rows: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 100_000
-    flush_s: Positive = 10.0
+    flush_s: Positive = 1.0
 
 
 class KafkaConfig(_Section, frozen=True):

@@ -1,4 +1,4 @@
-"""Tables of events on disk as Parquet, partitioned by kind and date, each event once.
+"""Tables of events as files of Parquet, partitioned by kind and date, each event once.
 
     LAKE/fills/date=2026-11-24/part-00000012.parquet
     LAKE/lake.json          what belongs to the lake, and the position that it has come to
@@ -9,8 +9,6 @@ last commit get their names, and all others go. A reader by glob sees whole comm
 twice; for a moment within a commit it may see a part of it.
 """
 
-import fcntl
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -18,16 +16,15 @@ from typing import Final
 
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from grid.bridges.places import MANIFEST, Folder, Place, hidden
 from grid.bridges.position import Mark, Position
-from grid.bridges.tables import KEY, days
-from grid.durable import sync_folder, write_atomic
+from grid.bridges.tables import KEY, days, later
 from grid.errors import BridgeError
 
-MANIFEST: Final = "lake.json"
 VERSION: Final = 1
-_LOCK: Final = ".lock"
+SMALL_BYTES: Final = 16_000_000
+ROUND_ROWS: Final = 500_000  # of small files, at a time: they are held in memory
 
 
 class File(msgspec.Struct, frozen=True):
@@ -65,23 +62,23 @@ class Lake:
         manifest: of the last commit.
 
     Args:
-        folder: made if it is not there.
+        where: a folder, made if it is not there, or another place.
+        compact_files: so many small files of a partition are made one by `tidy`; 0: never.
 
     Raises:
         BridgeError: another process writes it, or its manifest is damaged.
+        UnreachableError: the place does not answer.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def __init__(self, where: Path | Place, compact_files: int = 0) -> None:
+        self._place = Folder(where) if isinstance(where, Path) else where
+        self._compact_files = compact_files
+        self.manifest = Manifest()
+        self._doubtful = False  # whether a commit has failed, and may be there or not
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise BridgeError(f"{folder}: another process writes this lake") from None
-        self.manifest = read_manifest(folder)
-        self._settle()
+            self._open()
+        except OSError as e:
+            raise self._place.trouble(e) from e
 
     def __enter__(self) -> "Lake":
         return self
@@ -94,9 +91,18 @@ class Lake:
     ) -> None:
         self.close()
 
+    @property
+    def position(self) -> tuple[Mark, ...]:
+        """Of the last commit."""
+        return self.manifest.position
+
+    def counters(self) -> dict[str, float]:
+        """Return what is told in heartbeats."""
+        return {"files": float(len(self.manifest.files))}
+
     def close(self) -> None:
         """Let others write it."""
-        os.close(self._lock)
+        self._place.close()
 
     def commit(self, tables: dict[str, pa.Table], position: Position, now_ns: int) -> None:
         """Add rows, and say how far the events have come with them: both, or neither.
@@ -105,14 +111,27 @@ class Lake:
             tables: rows by table.
             position: of the last event of each stream that is in them or before.
             now_ns: UNIX ns.
+
+        Raises:
+            BridgeError: the disk refuses it.
+            UnreachableError: the place does not answer.
         """
-        parts = [
-            (f"{name}/date={day}", rows)
-            for name, table in tables.items()
-            if table.num_rows
-            for day, rows in days(table).items()
-        ]
-        self._replace((), parts, position.marks(), now_ns)
+        try:
+            if self._doubtful:
+                self._open()
+                kept = self.manifest.position
+                tables = {name: later(table, kept) for name, table in tables.items()}
+            self._doubtful = True
+            parts = [
+                (f"{name}/date={day}", rows)
+                for name, table in tables.items()
+                if table.num_rows
+                for day, rows in days(table).items()
+            ]
+            self._replace((), parts, position.marks(), now_ns)
+            self._doubtful = False
+        except OSError as e:
+            raise self._place.trouble(e) from e
 
     def compact(self, min_files: int = 2) -> tuple[int, int]:
         """Make one file of the files of each partition; return how many there were and are.
@@ -121,19 +140,44 @@ class Lake:
             min_files: of a partition, fewer are left as they are.
         """
         before = len(self.manifest.files)
-        partitions: dict[str, list[File]] = {}
-        for file in self.manifest.files:
-            partitions.setdefault(file.partition, []).append(file)
-        for partition, files in partitions.items():
-            if len(files) < min_files:
-                continue
-            table = pa.concat_tables(
-                [pq.ParquetFile(self.folder / f.path).read() for f in files],
-                promote_options="default",
-            ).sort_by([(column, "ascending") for column in KEY])
-            kept = self.manifest
-            self._replace(files, [(partition, table)], kept.position, kept.saved_ns)
+        for files in self._partitions().values():
+            if len(files) >= min_files:
+                self._join(files)
         return before, len(self.manifest.files)
+
+    def tidy(self) -> None:
+        """Make one of a partition's small files, if there are many."""
+        if not self._compact_files or self._doubtful:
+            return
+        for files in self._partitions().values():
+            small: list[File] = []
+            rows = 0
+            for file in sorted(files, key=lambda f: f.bytes):
+                rows += file.rows
+                if file.bytes >= SMALL_BYTES or (len(small) > 1 and rows > ROUND_ROWS):
+                    break
+                small.append(file)
+            if len(small) >= max(2, self._compact_files):
+                self._join(small)
+                return
+
+    def _partitions(self) -> dict[str, list[File]]:
+        found: dict[str, list[File]] = {}
+        for file in self.manifest.files:
+            found.setdefault(file.partition, []).append(file)
+        return found
+
+    def _join(self, files: list[File]) -> None:
+        kept = self.manifest
+        try:
+            self._doubtful = True
+            table = pa.concat_tables(
+                [self._place.read(f.path) for f in files], promote_options="default"
+            ).sort_by([(column, "ascending") for column in KEY])
+            self._replace(files, [(files[0].partition, table)], kept.position, kept.saved_ns)
+            self._doubtful = False
+        except OSError as e:
+            raise self._place.trouble(e) from e
 
     def _replace(
         self,
@@ -143,66 +187,59 @@ class Lake:
         now_ns: int,
     ) -> None:
         number = self.manifest.commit + 1
-        new = [self._write(partition, number, table) for partition, table in parts]
+        new = [self._write(f"{part}/part-{number:08d}.parquet", table) for part, table in parts]
         gone = {file.path for file in old}
         files = [file for file in self.manifest.files if file.path not in gone] + new
         manifest = Manifest(commit=number, saved_ns=now_ns, position=position, files=tuple(files))
-        write_atomic(self.folder / MANIFEST, msgspec.json.encode(manifest))
+        self._place.write_manifest(msgspec.json.encode(manifest))
         self.manifest = manifest
         for path in gone:
-            (self.folder / path).unlink()
+            self._place.delete(path)
         for file in new:
             self._show(file)
 
-    def _write(self, partition: str, number: int, table: pa.Table) -> File:
-        folder = self.folder / partition
-        folder.mkdir(parents=True, exist_ok=True)
-        name = f"part-{number:08d}.parquet"
-        hidden = _hidden(folder / name)
-        with hidden.open("wb") as out:
-            pq.write_table(table, out, compression="zstd")
-            out.flush()
-            os.fsync(out.fileno())
-        sync_folder(folder)
-        sync_folder(folder.parent)
-        return File(f"{partition}/{name}", table.num_rows, hidden.stat().st_size)
+    def _write(self, path: str, table: pa.Table) -> File:
+        return File(path, table.num_rows, self._place.write(path, table))
 
     def _show(self, file: File) -> None:
-        path = self.folder / file.path
-        _hidden(path).rename(path)
-        sync_folder(path.parent)
+        self._place.show(file.path)
 
-    def _settle(self) -> None:
-        """End what a crash has cut off."""
+    def _open(self) -> None:
+        """Read the manifest, and end what a crash or a failure has cut off."""
+        self.manifest = decode(self._place.read_manifest(), str(self._place))
+        there = self._place.names()
         for file in self.manifest.files:
-            path = self.folder / file.path
-            if not path.exists():
-                if not _hidden(path).exists():
-                    raise BridgeError(f"{path}: expected this file of the lake, found none")
+            if file.path not in there:
+                if hidden(file.path) not in there:
+                    raise BridgeError(
+                        f"{self._place}: expected the file {file.path} of the lake, found none"
+                    )
                 self._show(file)
-        known = {self.folder / file.path for file in self.manifest.files}
-        for path in self.folder.glob("*/date=*/*"):
-            if path not in known:
-                path.unlink()
+        shown = {file.path for file in self.manifest.files}
+        for path in there - shown - {hidden(path) for path in shown - there}:
+            self._place.delete(path)
 
 
-def _hidden(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")
-
-
-def read_manifest(folder: Path) -> Manifest:
+def decode(data: bytes | None, where: str) -> Manifest:
     """Return the manifest of a lake, an empty one if there is none yet.
 
     Raises:
         BridgeError: it is damaged, or of a version that is not known here.
     """
-    file = folder / MANIFEST
-    try:
-        found = msgspec.json.decode(file.read_bytes(), type=Manifest)
-    except FileNotFoundError:
+    if data is None:
         return Manifest()
+    try:
+        found = msgspec.json.decode(data, type=Manifest)
     except msgspec.MsgspecError as e:
-        raise BridgeError(f"{file}: expected the manifest of a lake: {e}") from e
+        raise BridgeError(f"{where}/{MANIFEST}: expected the manifest of a lake: {e}") from e
     if found.version != VERSION:
-        raise BridgeError(f"{file}: expected a lake of version {VERSION}, found {found.version}")
+        raise BridgeError(
+            f"{where}/{MANIFEST}: expected a lake of version {VERSION}, found {found.version}"
+        )
     return found
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of a lake in a folder; see `decode`."""
+    file = folder / MANIFEST
+    return decode(file.read_bytes() if file.exists() else None, str(folder))

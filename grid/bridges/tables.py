@@ -5,7 +5,7 @@ first four are its key; the event's own fields follow, those of structs within i
 field that the wire appends becomes a column that older files have not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from operator import attrgetter
 from typing import Any, Final
@@ -16,6 +16,7 @@ from msgspec import inspect
 
 from grid import wire
 from grid.bridges.plain import as_json
+from grid.bridges.position import Mark, Position
 
 type Taken = tuple[str, wire.Envelope, wire.Event]
 
@@ -85,6 +86,15 @@ def days(table: pa.Table) -> dict[str, pa.Table]:
     if len(found) == 1:
         return {names[0]: table}
     return {name: table.filter(pa.array(day == d)) for name, d in zip(names, found, strict=True)}
+
+
+def later(table: pa.Table, marks: Iterable[Mark]) -> pa.Table:
+    """Return the rows that lie behind a position."""
+    position = Position(marks)
+    if not position:
+        return table
+    keys = zip(*(table.column(name).to_pylist() for name in KEY), strict=True)
+    return table.filter(pa.array([not position.passed(*key) for key in keys], type=pa.bool_()))
 
 
 @cache

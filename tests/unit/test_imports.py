@@ -23,9 +23,9 @@ LIGHT = (
     "grid.splice", "grid.verifying", "grid.viewable", "grid.rejudging", "agents.bundle",
     "grid.paper.venue", "grid.control", "grid.node.gate", "grid.node.setup", "envs.pipeline",
     "agents.worker", "agents.grids", "agents.trials.launcher", "agents.trials.table", "launch",
-    "grid.gateway.serve", "grid.redis.bridge", "grid.proof.check", "agents.statistics.judge",
+    "grid.gateway.serve", "agents.trials.onlooker", "grid.redis.bridge", "grid.proof.check", "agents.statistics.judge",
     "grid.bridges.alerts", "grid.bridges.bridge", "grid.bridges.kafka", "agents.client",
-    "grid.bridges.inflow",
+    "grid.bridges.inflow", "grid.bridges.postgres",
     "grid.serving.ends", "agents.serving.server", "agents.serving.front", "agents.serving.remote",
 )  # fmt: skip
 ENGINE = ("grid.node.", "envs.data.", "envs.engine", "envs.rerun", "envs.stage", "agents.bench.")
@@ -33,7 +33,7 @@ TORCH = (
     "agents.algorithms", "agents.export", "agents.gather", "agents.progress", "agents.training",
     "agents.untrained", "agents.vec", "agents.bench.vector", "agents.bench.train",
     "agents.registry.export", "agents.transformer", "agents.population", "agents.bench.population",
-    "agents.serving.gpu",
+    "agents.serving.gpu", "agents.registry.handler",
 )  # fmt: skip
 
 
