@@ -42,8 +42,13 @@ def learn(config: RunConfig, datasets: Datasets) -> MarketSpec:
         if view.traded:
             traded.setdefault(seen.spec.instrument_id, seen.name)
             _check_lot(market.action, dataset.manifest.instrument)
+    quoted = {
+        seen.spec.instrument_id
+        for seen in views
+        if seen.name in traded.values() and "quote" in (seen.spec.rows, seen.spec.bars_from)
+    }
     for i, name in enumerate(market.trades):
-        _check_trades(f"market.trades[{i}]", datasets[name], tuple(traded))
+        _check_trades(f"market.trades[{i}]", datasets[name], sorted(quoted))
     return MarketSpec(
         views=tuple(views),
         traded=tuple(traded.values()),
@@ -112,13 +117,14 @@ def _check_lot(action: Weights | Orders, instrument: Instrument) -> None:
         )
 
 
-def _check_trades(key: str, dataset: Dataset, traded: tuple[str, ...]) -> None:
+def _check_trades(key: str, dataset: Dataset, quoted: list[str]) -> None:
     m = dataset.manifest
     if m.kind != "trades":
         raise ConfigError(f"key {key}: expected trades, found {m.kind} in {m.name}")
-    if m.instrument.id not in traded:
+    if m.instrument.id not in quoted:
         raise ConfigError(
-            f"key {key}: expected trades of {', '.join(traded)}, found those of {m.instrument.id}"
+            f"key {key}: expected trades of what is traded on quotes, which is "
+            f"{', '.join(quoted) or 'nothing'}, found those of {m.instrument.id}"
         )
 
 

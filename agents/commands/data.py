@@ -10,7 +10,7 @@ KINDS = ("bars", "quotes", "trades", "depth", "deltas")
 
 @command(
     "data import",
-    "a CSV, Parquet or DBN file becomes a dataset",
+    "a CSV, Parquet or DBN file becomes a dataset, trades in DBN one beside it",
     "eurusd.csv --instrument configs/instruments/eurusd.toml --bar 1-HOUR-ASK --timestamp open",
     option("file", "CSV or Parquet with a header, maybe compressed, or DBN", type=Path),
     option("--instrument", "TOML file, what is traded", type=Path, required=True),
@@ -27,11 +27,11 @@ KINDS = ("bars", "quotes", "trades", "depth", "deltas")
     REPLACE,
 )
 def _data_import(args: Args) -> None:
-    from envs.data.importer import import_file
+    from envs.data.importer import import_all
     from grid import instrument
 
     with Progress("rows") as progress:
-        manifest = import_file(
+        manifest, *beside = import_all(
             args.file,
             instrument.load(args.instrument),
             name=args.file.name.split(".")[0] if args.name is None else args.name,
@@ -51,6 +51,9 @@ def _data_import(args: Args) -> None:
     if manifest.kind == "bars" and args.bar is None:
         print(f"bars of {manifest.bar}, inferred from the rows; --bar says otherwise\n")
     show(args.home, manifest.name)
+    for trades in beside:
+        print()
+        show(args.home, trades.name)
 
 
 @command("data list", "the datasets there are", "")

@@ -7,6 +7,7 @@ from typing import Any, Final
 from envs.data import bar as bars
 from envs.data.book import Book
 from envs.data.catalog import Progress
+from envs.data.dbn import has_trades
 from envs.data.names import Mark
 from envs.data.read import DEFAULT_QUOTE_QTY, read
 from envs.data.read_deltas import EVERY, read_deltas
@@ -18,6 +19,7 @@ from grid.home import Home
 from grid.instrument import Instrument
 from grid.node.instruments import bar_type, to_engine
 
+_WITH_TRADES: Final = ("deltas", "depth", "quotes")
 _OPTIONS: Final[dict[str, tuple[Kind, ...]]] = {
     "bar": ("bars",),
     "book": ("deltas",),
@@ -26,7 +28,15 @@ _OPTIONS: Final[dict[str, tuple[Kind, ...]]] = {
 }
 
 
-def import_file(
+BESIDE: Final = "trades"  # NAME-trades is the dataset of the trades in the file of NAME
+
+
+def import_file(source: Path, instrument: Instrument, **how: Any) -> Manifest:
+    """Import a file as `import_all` does, and return the manifest of dataset `name`."""
+    return import_all(source, instrument, **how)[0]
+
+
+def import_all(
     source: Path,
     instrument: Instrument,
     *,
@@ -43,8 +53,10 @@ def import_file(
     repair: bool = False,
     replace: bool = False,
     progress: Progress | None = None,
-) -> Manifest:
+) -> list[Manifest]:
     """Read `source`, check it, and write it as dataset `name`; nothing is left of a failed import.
+
+    Where a file in DBN holds a book or quotes and trades, the trades become dataset `name`-trades.
 
     Args:
         source: a CSV or Parquet file, or one in DBN.
@@ -87,13 +99,17 @@ def import_file(
         rows = read_depth(source, instrument, levels=levels, **common)
     else:
         rows = read(source, instrument, kind=kind, bar=bar, timestamp=timestamp, **common)
+    beside = None
+    if kind in _WITH_TRADES and has_trades(source):
+        check_name(f"{name}-{BESIDE}", home.datasets, replace)
+        beside = read(source, instrument, kind="trades", repair=repair)
     said = str(source)
     if rows.note:
         said += f" ({rows.note})"
     if rows.absent:
         default = f"{DEFAULT_QUOTE_QTY:,.0f}" if kind == "quotes" else "0"
         said += f" (has no {', '.join(rows.absent)}: set to {default})"
-    return write(
+    written = write(
         rows,
         instrument,
         kind=kind,
@@ -103,6 +119,18 @@ def import_file(
         replace=replace,
         progress=progress,
     )
+    if beside is None:
+        return [written]
+    trades = write(
+        beside,
+        instrument,
+        kind="trades",
+        name=f"{name}-{BESIDE}",
+        datasets=home.datasets,
+        source=f"{source} (its trades)",
+        replace=replace,
+    )
+    return [written, trades]
 
 
 def _check_options(kind: Kind, given: Mapping[str, object]) -> None:

@@ -13,8 +13,9 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from envs.data import bar as bars
 from envs.data import check, names, parse
 from envs.data.check import Flags, Flaw
+from envs.data.dbn import table_of
 from envs.data.names import Mark
-from envs.data.table import Table, read_table
+from envs.data.table import Table
 from grid.dataset import FIELDS, Columns, Kind, Quality
 from grid.errors import DataError
 from grid.instrument import Instrument
@@ -61,7 +62,7 @@ def read(
     columns: Mapping[str, str] | None = None,
     repair: bool = False,
 ) -> Rows:
-    """Read a CSV or Parquet file.
+    """Read a CSV or Parquet file, or quotes or trades in DBN.
 
     Args:
         source: the file.
@@ -80,7 +81,7 @@ def read(
     """
     if bar is not None and kind != "bars":
         raise DataError(f"bar {bar}: of use with bars only, found {kind}")
-    table = read_table(source)
+    table = table_of(source, kind)
     chosen = names.match(table.names, kind, timestamp, columns or {}, source)
     try:
         raw = _parsed(table, chosen, kind, time_format)

@@ -11,11 +11,11 @@ from envs.data import book as books
 from envs.data import check, names, parse, step
 from envs.data.book import ADD, CLEAR, DELETE, UPDATE, Book, Flags
 from envs.data.check import Flaw
-from envs.data.dbn import is_dbn, read_dbn
+from envs.data.dbn import table_of
 from envs.data.read import Rows, refuse, said
 from envs.data.read_depth import MAX_LEVELS
 from envs.data.step import Step
-from envs.data.table import Table, read_table
+from envs.data.table import Table
 from grid.dataset import EVENTS, LAST, Columns, Quality, to_iso
 from grid.errors import DataError
 from grid.instrument import Instrument
@@ -44,7 +44,8 @@ def read_deltas(
     """Read market by order in DBN, or a CSV or Parquet file of deltas, the engine's 1.x included.
 
     Fields are time, action, side, price and size, and, where the file has them, order_id, flags and
-    sequence. Trades and fills are left out: they change nothing in a book. Without flags, a packet
+    sequence. Trades and fills are left out, for they change nothing in a book; `envs.data.importer`
+    puts the trades of DBN beside it. Without flags, a packet
     ends where the time changes.
 
     Args:
@@ -64,7 +65,7 @@ def read_deltas(
     if not 1 <= levels <= MAX_LEVELS:
         raise DataError(f"levels: expected 1 to {MAX_LEVELS}, found {levels}")
     pace = step.parse(every)
-    table = _table(source)
+    table = table_of(source, "deltas")
     chosen = names.match(table.names, "deltas", "close", columns or {}, source)
     try:
         parsed = _parsed(table, chosen, time_format)
@@ -123,14 +124,6 @@ def _rows(
         raise DataError(f"{source}: expected a time at which the book has both sides, found none")
     counts = {"one_sided": int(one_sided.sum()), "crossed": int(crossed.sum())}
     return check.take(rows, keep), counts
-
-
-def _table(source: Path) -> Table:
-    try:
-        found = is_dbn(source)
-    except OSError as e:
-        raise DataError(f"{source}: cannot be read: {e.strerror or e}") from e
-    return read_dbn(source) if found else read_table(source)
 
 
 def _parsed(

@@ -10,8 +10,9 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from envs.data import check, names, parse
 from envs.data.check import Flags, Flaw
+from envs.data.dbn import table_of
 from envs.data.read import Rows, refuse, said
-from envs.data.table import Column, Table, read_table
+from envs.data.table import Column, Table
 from grid.dataset import LEVELS, Columns, Quality
 from grid.errors import DataError
 from grid.instrument import Instrument
@@ -30,7 +31,7 @@ def read_depth(
     columns: Mapping[str, str] | None = None,
     repair: bool = False,
 ) -> Rows:
-    """Read a CSV or Parquet file with columns such as `bid_px_0`, `ask_qty_9`.
+    """Read a CSV or Parquet file with columns such as `bid_px_0`, `ask_qty_9`, or mbp-10 in DBN.
 
     A level is absent where its quantity is 0 or nothing stands; absent levels come last. A row
     without a bid or without an ask is left out and counted.
@@ -47,7 +48,7 @@ def read_depth(
     Raises:
         DataError: the file is not what it should be; with the place of the first bad row.
     """
-    table = read_table(source)
+    table = table_of(source, "depth")
     chosen = names.match(table.names, "depth", "close", columns or {}, source)
     at = names.levels(table.names, source)
     count = len(at["bid_pxs"])

@@ -314,6 +314,8 @@ def test_real_orders_of_a_future_are_read_and_traded(tmp_path):
     assert m.quality.rows_read == 68_792
     assert m.quality.orders_unknown == m.quality.sequence_gaps == 0
     assert m.quality.crossed > 0  # the auction before the open
+    beside = Dataset.find(home.datasets, "es-trades").manifest
+    assert (beside.kind, beside.rows, beside.quality.rows_read) == ("trades", 2_973, 2_973)
     data = Dataset.find(home.datasets, "es")
     env = TradingEnv(data, spec_for(data, max_qty=8.0), EVENTS, steps=50)
     try:

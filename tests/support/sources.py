@@ -65,3 +65,11 @@ def shared(name: str) -> Path:
     if not path.is_file():
         pytest.skip(f"real market data is not there: {path}")
     return path
+
+
+def best(rows):
+    """Best bid, its size, best ask, its size, of each row."""
+    return [
+        tuple(rows.columns[f][i][0] for f in ("bid_pxs", "bid_qtys", "ask_pxs", "ask_qtys"))
+        for i in range(len(rows.columns["ts_event"]))
+    ]

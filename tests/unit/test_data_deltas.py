@@ -1,18 +1,15 @@
 """Files of book changes: by price, by order, in DBN; what is refused and what is repaired."""
 
-import struct
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from envs.data.dbn import _RECORD
 from envs.data.read_deltas import read_deltas
 from grid.dataset import EVENTS, FIELDS, LAST
 from grid.errors import DataError
-from tests.support.sources import ES, line, save
+from tests.support.sources import ES, best, line, save
 
 BY_ORDER = """\
 ts_event,action,side,price,size,order_id,flags,sequence
@@ -31,14 +28,6 @@ timestamp,type,side,px,amount
 2024-01-01 00:00:00.3,update,buy,4000.00,0
 2024-01-01 00:00:00.3,add,buy,3999.75,1
 """
-
-
-def best(rows):
-    """Best bid, its size, best ask, its size, of each row."""
-    return [
-        tuple(rows.columns[f][i][0] for f in ("bid_pxs", "bid_qtys", "ask_pxs", "ask_qtys"))
-        for i in range(len(rows.columns["ts_event"]))
-    ]
 
 
 def test_orders_make_rows_at_the_end_of_each_packet(tmp_path: Path) -> None:
@@ -179,67 +168,3 @@ def test_parquet_of_the_engine_1_gives_the_same(tmp_path: Path) -> None:
     same = read_deltas(save(tmp_path, BY_ORDER), ES, every="1")
     for f in EVENTS:
         assert found.events[f].tolist() == same.events[f].tolist(), f
-
-
-def dbn(folder: Path, records, version: int = 3, meta: bytes = b"m" * 100) -> Path:
-    """A file of DBN with records of (time, action, side, price, size, order id, flags)."""
-    rows = np.zeros(len(records), _RECORD)
-    rows["length"], rows["rtype"], rows["instrument"] = 14, 160, 7
-    for row, (ts, action, side, price, size, order_id, flags) in zip(rows, records, strict=True):
-        row["ts_event"], row["ts_recv"] = ts - 5, ts
-        row["action"], row["side"] = ord(action), ord(side)
-        row["price"], row["size"] = round(price * 1e9), size
-        row["order_id"], row["flags"] = order_id, flags
-    head = b"DBN" + bytes([version]) + struct.pack("<I", len(meta)) + meta
-    path = folder / "x.dbn.zst"
-    path.write_bytes(pa.compress(head + rows.tobytes(), "zstd", asbytes=True))
-    return path
-
-
-TS = 1704067200000000000
-RECORDS = [
-    (TS + 1, "A", "B", 4000.0, 5, 11, 0),
-    (TS + 1, "A", "A", 4000.5, 4, 12, 128),
-    (TS + 2, "T", "B", 4000.5, 1, 0, 0),
-    (TS + 2, "F", "A", 4000.5, 1, 12, 0),
-    (TS + 2, "C", "A", 4000.5, 1, 12, 128),
-    (TS + 3, "C", "A", 4000.5, 1, 12, 128),
-    (TS + 4, "M", "B", 3999.75, 5, 11, 128),
-    (TS + 5, "A", "A", 4000.5, 2, 13, 128),
-    (TS + 6, "C", "A", 4000.5, 2, 12, 128),
-]
-
-
-def test_dbn_gives_orders_and_what_is_left_of_them(tmp_path: Path) -> None:
-    rows = read_deltas(dbn(tmp_path, RECORDS), ES, every="1", levels=1)
-    assert rows.book == "L3"
-    assert rows.note == "2 trades and fills left out"
-    assert best(rows) == [
-        (4000.0, 5.0, 4000.5, 4.0),
-        (4000.0, 5.0, 4000.5, 3.0),
-        (4000.0, 5.0, 4000.5, 2.0),
-        (3999.75, 5.0, 4000.5, 2.0),
-        (3999.75, 5.0, 4000.5, 4.0),
-        (3999.75, 5.0, 4000.5, 2.0),
-    ]
-    assert rows.events["action"].tolist() == [1, 1, 2, 2, 2, 1, 3]
-
-
-def test_dbn_that_is_none_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected DBN of version 1 to 3, found version 9"):
-        read_deltas(dbn(tmp_path, RECORDS, version=9), ES)
-    path = dbn(tmp_path, RECORDS)
-    raw = bytearray(pa.decompress(path.read_bytes(), 8 + 100 + 9 * 56, "zstd", asbytes=True))
-    path.write_bytes(raw[:-7])
-    with pytest.raises(DataError, match="expected whole records of mbo, found 497 bytes"):
-        read_deltas(path, ES)
-    raw[108 + 56 + 1] = 10
-    path.write_bytes(raw)
-    with pytest.raises(DataError, match="record 2: expected market by order, schema mbo, found"):
-        read_deltas(path, ES)
-    raw[108 + 56 + 1], raw[108 + 56 + 4] = 160, 8
-    path.write_bytes(raw)
-    with pytest.raises(DataError, match="expected one instrument, found 2: numbers 7, 8"):
-        read_deltas(path, ES)
-    with pytest.raises(DataError, match=r"no\.dbn: cannot be read: No such file"):
-        read_deltas(tmp_path / "no.dbn", ES)
