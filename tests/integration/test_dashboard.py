@@ -2,54 +2,19 @@
 
 import contextlib
 import os
-import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
 
 from tests.support import markets
 from tests.support.gateways import Gateway
 from tests.support.grids import Grid
 from tests.support.procs import until
+from tests.support.screens import PHONE, Screen, browser, shown
 
 SHADOW = '[[agents]]\nid = "beta"\nrole = "shadow"\ncheckpoint = "baseline:random"\n'
-IN_PHONE = {"width": 360, "height": 740}
-
-
-@pytest.fixture
-def chromium() -> str:
-    """The browser; the test is skipped where it is not there, save in CI."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        assert "CI" not in os.environ, "chromium is not installed"
-        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
-    return found
-
-
-class Screen:
-    """What a person sees of the page."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-
-    def text(self, name: str) -> str:
-        return self.page.locator(f"#{name}").inner_text()
-
-    def until(self, name: str, fact: Callable[[str], bool]) -> str:
-        return until(lambda: text if fact(text := self.text(name)) else None, f"{name} on screen")
-
-    def style(self, name: str) -> str:
-        return str(self.page.evaluate(f"getComputedStyle(document.body).{name}"))
-
-
-def shown(number: float, digits: int = 0, *, sign: bool = False) -> str:
-    """Return a number as the page writes it."""
-    text = f"{abs(number) or 0.0:,.{digits}f}"
-    return ("\u2212" if number < 0 else "+" if sign and number > 0 else "") + text
 
 
 def all_fills(gateway: Gateway) -> list[Any]:
@@ -62,9 +27,7 @@ def all_fills(gateway: Gateway) -> list[Any]:
 
 
 @pytest.mark.timeout(180)
-def test_dashboard_shows_what_is_so_and_halts_by_keyboard_alone(
-    tmp_path: Path, addresses, procs, chromium
-):
+def test_dashboard_shows_what_is_so_and_halts_by_keyboard_alone(tmp_path: Path, addresses, procs):
     grid = Grid(
         tmp_path, addresses, markets.bar_columns(3_000), champion="baseline:momentum",
         agents=SHADOW, feed={"speed": 10}, node={"venue": '"paper"', "stop_at_end": "false"},
@@ -73,11 +36,8 @@ def test_dashboard_shows_what_is_so_and_halts_by_keyboard_alone(
     grid.up(procs)
     gateway.ready()
     gateway.until("fills", lambda found: len(found["items"]) > 3)
-    with contextlib.closing(gateway.client), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        page = browser.new_page(color_scheme="dark")
+    with contextlib.closing(gateway.client), browser() as running:
+        page = running.new_page(color_scheme="dark")
         wrong: list[str] = []
         asked: list[str] = []
         page.on("pageerror", lambda e: wrong.append(str(e)))
@@ -87,7 +47,6 @@ def test_dashboard_shows_what_is_so_and_halts_by_keyboard_alone(
         assert wrong == []
         assert all(url.startswith((gateway.url, "data:")) for url in asked)  # it works offline
         assert not any(gateway.key in url for url in asked)
-        browser.close()
 
 
 def _all(screen: Screen, gateway: Gateway, grid: Grid) -> None:
@@ -154,8 +113,8 @@ def _all(screen: Screen, gateway: Gateway, grid: Grid) -> None:
     page.keyboard.press("?")
     assert "close a dialog" in screen.text("shortcuts")
     page.keyboard.press("Escape")
-    page.set_viewport_size(IN_PHONE)
-    assert page.evaluate("document.documentElement.scrollWidth") <= IN_PHONE["width"]
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
     # the gateway dies: that is said, and all is found again
     os.kill(grid.pid_of("gateway"), signal.SIGKILL)

@@ -39,7 +39,10 @@ export class Curves {
     this.lines = lines.filter((line) => line.points.length);
     this.groups = [...new Set(lines.map((line) => line.configuration))].sort();
     this.canvas.dataset.lines = this.lines.length;
-    this.draw();
+    const line = this.lines.find((l) => l.trial === this.lit);
+    const at = line?.points.find(([s, v]) => s === this.at?.[0] && v === this.at?.[1]) ?? null;
+    this.lit = undefined; // whatever stood out is told anew
+    this.light(line ? line.trial : null, at);
   }
 
   light(trial, at = null) {

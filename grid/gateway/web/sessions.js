@@ -85,6 +85,7 @@ async function open(name) {
   seen.tape = null;
   player.load(null);
   document.body.removeAttribute("data-t");
+  $("main").setAttribute("aria-busy", "true"); // what is shown is of another session still
   put("grid", name || "–", "grid-name");
   document.title = `${name || "Sessions"} · Argonaut`;
   if (!name) return;
@@ -101,6 +102,7 @@ async function open(name) {
   $("slider").disabled = false;
   charts.digits = Math.max(2, ...tape.market.slice(-200).map(({ row }) => show.digitsOf(row.close)));
   $("notes").textContent = notes(tape).map((said) => `${said[0].toUpperCase()}${said.slice(1)}.`).join(" ");
+  $("main").setAttribute("aria-busy", "false");
   player.load(tape);
   const begin = tape.moments.find(({ row }) => row.account);
   player.jump(begin ? begin.t_ns : 0);
