@@ -152,13 +152,13 @@ class EnvStep(NamedTuple):
     equity: float
 
 
-def as_env(run: Transcript) -> tuple[list[EnvStep], list[Filled]]:
-    """Play the recorded targets in a `TradingEnv` over the recorded rows.
+def as_env(run: Transcript, dataset: Dataset | None = None) -> tuple[list[EnvStep], list[Filled]]:
+    """Play the recorded targets in a `TradingEnv` over the recorded rows, or those of a dataset.
 
     Returns the observation at every decision that the env can make one for, and all fills before
     the row at which the env stands still; their order ids are the env's own and left out.
     """
-    dataset = dataset_of(run)
+    dataset = dataset or dataset_of(run)
     history = sum(row.history for row in run.rows)
     # a live account is stopped by its node's limits alone
     venue = msgspec.structs.replace(run.venue, ruin=0.0, liquidation=False)

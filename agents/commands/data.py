@@ -1,9 +1,18 @@
 """Commands on market data."""
 
+import argparse
 from pathlib import Path
 
 from agents.commands.line import NAME, REPLACE, SEED, Progress, command, show
 from grid.cli import Args, flag, option, pairs, whole
+
+
+def _run(text: str) -> tuple[str, int]:
+    source, colon, epoch = text.rpartition(":")
+    if not colon or not epoch.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected SOURCE:EPOCH, found {text!r}")
+    return source, int(epoch)
+
 
 KINDS = ("bars", "quotes", "trades", "depth", "deltas")
 
@@ -54,6 +63,41 @@ def _data_import(args: Args) -> None:
     for trades in beside:
         print()
         show(args.home, trades.name)
+
+
+@command(
+    "data from-lake",
+    "the market data of a lake becomes a dataset, with the engine's own catalog",
+    "lakes/eurusd --name eurusd-live",
+    option("lake", "folder, s3://BUCKET/PREFIX, or an Iceberg catalog as in type=rest,uri=..."),
+    NAME,
+    option("--namespace", "of Iceberg tables; with it the lake is one of Iceberg"),
+    option("--strategy", "whose rows (default: the newest)", default=""),
+    option(
+        "--run", "of one node alone, as in node:3", type=_run, dest="only", metavar="SOURCE:EPOCH"
+    ),
+    option("--endpoint", "of an S3-compatible service, as in http://127.0.0.1:9000", default=""),
+    REPLACE,
+)
+def _data_from_lake(args: Args) -> None:
+    from functools import partial
+
+    from envs.data.from_lake import import_lake
+    from grid.bridges import iceberg, reading
+    from grid.bridges.config import S3Config
+    from grid.errors import DataError
+
+    if args.namespace:
+        if "=" not in args.lake and not (Path(args.lake) / "catalog.db").is_file():
+            raise DataError(f"{args.lake}: expected a catalog.db of Iceberg, found none")
+        where = pairs(args.lake) if "=" in args.lake else iceberg.local(Path(args.lake))
+        read = partial(reading.read_iceberg, iceberg.catalog(where), args.namespace)
+    else:
+        s3 = S3Config(endpoint=args.endpoint)
+        read = partial(reading.read, args.lake, s3=s3)
+    how = {"strategy_id": args.strategy, "run": args.only, "replace": args.replace}
+    import_lake(read, args.lake, name=args.name, home=args.home, **how)
+    show(args.home, args.name)
 
 
 @command("data list", "the datasets there are", "")

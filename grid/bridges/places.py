@@ -71,12 +71,19 @@ def place(where: str, s3: S3Config) -> Place:
 class Folder:
     """A folder of this machine, which one process writes at a time.
 
+    Args:
+        folder: made if it is not there.
+        write: whether it is to be written; to read it no lock is needed.
+
     Raises:
-        BridgeError: another one does.
+        BridgeError: another process writes it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, write: bool = True) -> None:
         self._folder = folder
+        self._lock = -1
+        if not write:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -134,7 +141,9 @@ class Folder:
 
     def close(self) -> None:
         """See `Place`."""
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
 
 class Bucket:
