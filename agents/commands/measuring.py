@@ -17,7 +17,7 @@ from grid.errors import ConfigError
         "what to measure",
         choices=(
             "env", "data", "parts", "vector", "bus", "decision", "replay", "realism", "train",
-            "statistics", "gateway", "lakehouse",
+            "statistics", "gateway", "lakehouse", "serving",
         ),
     ),
     flag("--peers", "env: other projects' envs, too, each installed where it is missing"),

@@ -11,6 +11,7 @@ _MODEL: Final = option(
     "model", "a checkpoint, a run, model:NAME as in model:eurusd/champion, or grid:NAME, its chosen"
 )
 _GRID: Final = "grid:"
+_FORMATS: Final = ("onnx", "torchscript", "mar")
 _NAME: Final = option("name", "STRATEGY/ROLE, as in eurusd/champion")
 _BY: Final = option("--by", "who asks (default: USER@HOST)", default="")
 _WHY: Final = option("--why", "the reason, for the history", default="")
@@ -110,12 +111,16 @@ def _models_diff(args: Args) -> None:
     "model:eurusd/champion --out exported",
     _MODEL,
     option("--out", "folder", type=Path, required=True),
-    option("--format", "of the network", choices=("onnx", "torchscript"), default="onnx"),
+    option("--format", "a .mar is for TorchServe", choices=_FORMATS, default="onnx"),
+    option("--name", "of the model in a .mar (default: policy)"),
 )
 def _models_export(args: Args) -> None:
     from agents.registry.export import export
+    from agents.serving.config import ModelName
+    from grid.config import convert
 
-    file, described = export(_checkpoint(args.model, args), args.out, args.format)
+    name = convert(args.name or "policy", ModelName, "--name")
+    file, described = export(_checkpoint(args.model, args), args.out, args.format, name)
     print(f"{file}\n{described.input} -> {described.output}")
     print(f"torch and ONNX differ by at most {described.worst:.1e} on the golden rows")
 

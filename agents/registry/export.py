@@ -15,13 +15,14 @@ from torch import nn
 
 from agents.checkpoint import GOLDEN, ONNX, WEIGHTS, Checkpoint, Tensors
 from agents.policy import OnnxPolicy
+from agents.registry import mar
 from agents.transformer import WindowTransformer
 from grid.durable import write_atomic
 from grid.errors import CheckpointError
 
-type Format = Literal["onnx", "torchscript"]
+type Format = Literal["onnx", "torchscript", "mar"]
 
-FORMATS: Final[tuple[Format, ...]] = ("onnx", "torchscript")
+FORMATS: Final[tuple[Format, ...]] = ("onnx", "torchscript", "mar")
 TOLERANCE: Final = 1e-5
 
 
@@ -62,8 +63,16 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     worst: float
 
 
-def export(checkpoint: Checkpoint, folder: Path, form: Format) -> tuple[Path, Described]:
+def export(
+    checkpoint: Checkpoint, folder: Path, form: Format, name: str = "policy"
+) -> tuple[Path, Described]:
     """Write the network and `model.json` into `folder`; return the network's file and the latter.
+
+    Args:
+        checkpoint: to be exported.
+        folder: made if there is none.
+        form: of the network; `mar` is TorchScript with a handler, as TorchServe loads it.
+        name: of the model in a `.mar`.
 
     Raises:
         CheckpointError: torch and ONNX differ, or the algorithm's layers are not known.
@@ -71,20 +80,27 @@ def export(checkpoint: Checkpoint, folder: Path, form: Format) -> tuple[Path, De
     network = torch_policy(checkpoint)
     described = _describe(checkpoint, difference(checkpoint, network))
     folder.mkdir(parents=True, exist_ok=True)
-    if form == "onnx":
-        file = folder / "policy.onnx"
-        write_atomic(file, checkpoint.read(ONNX))
-    else:
-        file = folder / "policy.pt"
-        obs = torch.from_numpy(checkpoint.tensors(GOLDEN)["obs"][:1].copy())
-        with torch.no_grad(), warnings.catch_warnings():
-            # torch wants its own newer formats; the servers that read this one do not know them
-            warnings.simplefilter("ignore", FutureWarning)
-            scripted: Any = torch.jit.trace(network, obs)  # type: ignore[no-untyped-call]
-            write_atomic(file, bytes(scripted.save_to_buffer()))
     raw = msgspec.json.format(msgspec.json.encode(described), indent=1)
+    match form:
+        case "onnx":
+            file, content = folder / "policy.onnx", checkpoint.read(ONNX)
+        case "torchscript":
+            file, content = folder / "policy.pt", _traced(checkpoint, network)
+        case "mar":
+            traced = _traced(checkpoint, network)
+            file, content = folder / f"{name}.mar", mar.pack(name, "1.0", traced, raw)
+    write_atomic(file, content)
     write_atomic(folder / "model.json", raw)
     return file, described
+
+
+def _traced(checkpoint: Checkpoint, network: nn.Module) -> bytes:
+    obs = torch.from_numpy(checkpoint.tensors(GOLDEN)["obs"][:1].copy())
+    with torch.no_grad(), warnings.catch_warnings():
+        # torch wants its own newer formats; the servers that read this one do not know them
+        warnings.simplefilter("ignore", FutureWarning)
+        scripted: Any = torch.jit.trace(network, obs)  # type: ignore[no-untyped-call]
+        return bytes(scripted.save_to_buffer())
 
 
 def torch_policy(checkpoint: Checkpoint) -> nn.Sequential:
