@@ -22,6 +22,7 @@ from grid.identity import Security, exposed
 from grid.lifecycle import ProcessSpec
 from grid.limits import Limits
 from grid.redis.config import RedisConfig
+from grid.serving.config import ServingConfig
 from grid.wire import Role
 
 Name = Annotated[
@@ -176,6 +177,7 @@ class GridConfig(_Section, frozen=True):
         postgres: events as tables of PostgreSQL.
         alerts: messages to people.
         redis: orders of web clients in, events out.
+        serving: a model server for agents whose checkpoint is `remote:...`, and for others.
     """
 
     name: Name
@@ -193,6 +195,7 @@ class GridConfig(_Section, frozen=True):
     postgres: PostgresConfig | None = None
     alerts: AlertsConfig | None = None
     redis: RedisConfig | None = None
+    serving: ServingConfig | None = None
 
     @property
     def bridges(self) -> list[str]:
@@ -276,6 +279,11 @@ def processes(
     ]
     absent = {"recorder": not config.recorder.enabled, "venue": config.node.venue != "paper"}
     specs = [spec for spec in specs if not absent.get(spec.name, False)]
+    if config.serving is not None:
+        command = argv("serve", "serving")
+        specs.append(
+            ProcessSpec(name="serving", argv=command, essential=False, ready_timeout_s=90)
+        )
     for agent in (a for a in config.agents if not a.remote):
         name = f"agent-{agent.id}"
         command = argv("agent", name, "--id", agent.id)

@@ -116,8 +116,8 @@ def _models_diff(args: Args) -> None:
 )
 def _models_export(args: Args) -> None:
     from agents.registry.export import export
-    from agents.serving.config import ModelName
     from grid.config import convert
+    from grid.serving.config import ModelName
 
     name = convert(args.name or "policy", ModelName, "--name")
     file, described = export(_checkpoint(args.model, args), args.out, args.format, name)

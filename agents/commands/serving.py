@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from agents.commands.line import SET, command
-from grid.cli import Args, option, whole
+from agents.commands.line import CHILD, command
+from grid.cli import Args, option
 from grid.errors import ConfigError
 
 
@@ -18,9 +18,8 @@ from grid.errors import ConfigError
         nargs="*",
         metavar="MODEL",
     ),
-    option("--config", "TOML file of the server (default: ZeroMQ and HTTP on loopback)", type=Path),
-    SET,
-    option("--lifeline", "set by the supervisor", type=whole, metavar="FD"),
+    option("--config", "TOML file of the server, or of a grid with [serving]", type=Path),
+    *CHILD[1:],
 )
 def _serve(args: Args) -> None:
     from agents.serving import process
@@ -32,19 +31,22 @@ def _serve(args: Args) -> None:
             "serve: expected a checkpoint or model:NAME to serve, or [[models]] in the config, "
             "found none"
         )
-    life = processes.start("serving", args.lifeline)
+    life = processes.start(args.name or "serving", args.lifeline)
     process.run(config, args.home.models, life)
 
 
 def _config(args: Args) -> Any:
-    from agents.serving.config import ServingConfig
     from grid.config import convert, lay, read
+    from grid.serving.config import ServingConfig
 
-    tree: dict[str, Any] = {"http": {}}
+    tree: dict[str, Any] = {"http": {}}  # of a server that nobody has configured
     if args.config is not None:
-        tree = read(args.config)
-    for override in args.set:
-        lay(tree, override)
+        tree = read(args.config, args.set)
+        if "node" in tree:  # a grid's
+            tree = tree.get("serving", {})
+    else:
+        for override in args.set:
+            lay(tree, override)
     for text in args.models:
         name, sign, checkpoint = text.partition("=")
         named = {"name": name, "checkpoint": checkpoint} if sign else {"checkpoint": text}

@@ -12,10 +12,10 @@ import uvicorn
 import uvloop
 
 from agents.serving import rest
-from agents.serving.config import HttpConfig, ServingConfig
 from agents.serving.oracle import Oracle
 from grid.errors import ArgonautError, BusError
 from grid.process import Lifeline
+from grid.serving.config import HttpConfig, ServingConfig
 from grid.serving.ends import AsyncAsker
 
 log = logging.getLogger(__name__)

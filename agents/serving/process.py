@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.registry.registry import Registry
-from agents.serving.config import ServingConfig
 from agents.serving.server import Server
 from grid.bus import new_context
 from grid.errors import ConfigError
 from grid.process import Lifeline
+from grid.serving.config import ServingConfig
 from grid.serving.ends import Answerer
 
 if TYPE_CHECKING:

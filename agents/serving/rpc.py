@@ -8,11 +8,11 @@ import grpc
 import numpy as np
 
 from agents.serving import oip
-from agents.serving.config import GrpcConfig
 from agents.serving.messages import METHODS, SERVICE
 from agents.serving.oracle import Oracle, Unanswered
 from grid.errors import BusError, ProtocolError
 from grid.serving import wire
+from grid.serving.config import GrpcConfig
 
 _STATUS: Final[dict[wire.Code, grpc.StatusCode]] = {
     "UNKNOWN_MODEL": grpc.StatusCode.NOT_FOUND,

@@ -13,7 +13,6 @@ import numpy as np
 
 from agents.registry.history import PREFIX
 from agents.registry.registry import Registry
-from agents.serving.config import ServingConfig
 from agents.serving.lane import Asked
 from agents.serving.loader import Job, Loaded, Loader
 from agents.serving.shelf import Refused, Shelf, Version
@@ -21,6 +20,7 @@ from agents.serving.sources import Source
 from grid.errors import CheckpointError
 from grid.process import Lifeline
 from grid.serving import wire
+from grid.serving.config import ServingConfig
 from grid.serving.ends import Answerer
 
 log = logging.getLogger(__name__)

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Final
 
-from agents.serving.config import ServingConfig
 from agents.serving.lane import Lane
 from agents.serving.network import Network
 from agents.serving.sources import Source
 from agents.serving.stats import Tally
 from grid.serving import wire
+from grid.serving.config import ServingConfig
 
 _NS_PER_US: Final = 1_000
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from agents.checkpoint import Checkpoint
 from agents.registry.history import PREFIX
 from agents.registry.registry import Registry
-from agents.serving.config import fit_name
+from grid.serving.config import fit_name
 
 
 class Source(NamedTuple):

@@ -6,12 +6,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agents.serving import metrics, oip, torchserve
-from agents.serving.config import ServingConfig, fit_name
 from agents.serving.sources import Source
 from agents.serving.stats import BOUNDS_S, Tally
 from grid.config import convert
 from grid.errors import ConfigError, ProtocolError
 from grid.serving import wire
+from grid.serving.config import ServingConfig, fit_name
 
 OBS = np.array([[0.1, -2.5, 3e-7]], dtype="<f4")
 GIVEN = wire.Prediction(1, np.array([0.1, 1 / 3], dtype="<f4").tobytes(), "2", "abc", 5, 1.5, 2.5)
