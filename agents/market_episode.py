@@ -37,11 +37,15 @@ class Played(NamedTuple):
         track: as one instrument.
         fills: as they were, with the number of the decision before each.
         prices: float64 [n + 1, instruments].
+        instruments: in the order of the action.
+        funding: paid for holding positions, in account currency.
     """
 
     track: Track
     fills: list[tuple[int, MarketFill]]
     prices: Floats
+    instruments: list[Instrument]
+    funding: float
 
 
 def run(env: MarketEnv, policy: MarketPolicy, bar: "tqdm[Any] | None" = None) -> Played:
@@ -59,7 +63,7 @@ def run(env: MarketEnv, policy: MarketPolicy, bar: "tqdm[Any] | None" = None) ->
         ended = ruined or truncated
         if bar is not None:
             bar.update()
-    instruments = {i.id: i for i in instruments_of(env)}
+    instruments = {i.id: i for i in _instruments_of(env)}
     prices = np.array([[info["prices"][i] for i in instruments] for info in infos])
     held = np.array([[info["positions"][i] for i in instruments] for info in infos])
     equity, fees, traded = (
@@ -83,14 +87,7 @@ def run(env: MarketEnv, policy: MarketPolicy, bar: "tqdm[Any] | None" = None) ->
         ruined=ruined,
         gross=np.empty(0) if single else np.abs(notional).sum(axis=1),
     )
-    return Played(track, fills, prices)
-
-
-def instruments_of(env: MarketEnv) -> list[Instrument]:
-    """Return what is traded, in the order of the action."""
-    ids = dict.fromkeys(m.manifest.instrument.id for m in env.markets)
-    known = {m.manifest.instrument.id: m.manifest.instrument for m in env.markets}
-    return [known[i] for i in ids]
+    return Played(track, fills, prices, [*instruments.values()], infos[-1]["funding"])
 
 
 def datasets_of(manifest: Manifest, home: Home, *, proved: bool = True) -> dict[str, Dataset]:
@@ -149,6 +146,12 @@ def env_of(
     return market_env(
         manifest.market, datasets, venue or manifest.venue, span_ns=span_ns, **options
     )
+
+
+def _instruments_of(env: MarketEnv) -> list[Instrument]:
+    ids = dict.fromkeys(m.manifest.instrument.id for m in env.markets)
+    known = {m.manifest.instrument.id: m.manifest.instrument for m in env.markets}
+    return [known[i] for i in ids]
 
 
 def _index(prices: Floats) -> Floats:

@@ -15,14 +15,13 @@ from agents import market_policy
 from agents.checkpoint import Checkpoint, Manifest
 from agents.episode import Rows
 from agents.facts import facts
-from agents.market_episode import Played, datasets_of, env_of, instruments_of, run, span_of
+from agents.market_episode import Played, datasets_of, env_of, run, span_of
 from agents.market_policy import MarketPolicy
 from agents.market_rivals import rivals
 from agents.metrics import Track, measure
 from agents.scorecard import AGENT, Case, Evaluation
 from agents.sensitivity import AS_TRAINED, worlds
 from envs.made_bars import seen
-from envs.market import MarketEnv
 from grid.dataset import Dataset
 from grid.errors import ConfigError, EngineError
 from grid.home import Home
@@ -61,11 +60,10 @@ def evaluate_market(
         bar = stack.enter_context(tqdm(unit=" steps", desc="evaluate", disable=not progress))
         played = run(env, policy, bar)
         reports = env.reports()
-        reconcile(env, played, reports, manifest)
+        reconcile(played, reports, manifest)
         others, notes = rivals(manifest, policy.spec, played.track, seed)
         tracks = {AGENT: played.track}
         tracks |= {name: run(env, other, bar).track for name, other in others.items()}
-        currency = instruments_of(env)[0].currency
         env.close()  # a thread can have one engine
         trained_ns = span_of(manifest, "train")
         unseen = span_ns[0] >= trained_ns[1] or span_ns[1] <= trained_ns[0]
@@ -77,12 +75,12 @@ def evaluate_market(
     found = facts(
         checkpoint, seen(datasets[first.dataset], first.spec), tracks,
         trained=trained, trials=trials, seed=seed, notes=notes, cases=cases,
-        currency=currency,
+        currency=played.instruments[0].currency,
     )  # fmt: skip
     return Evaluation(found, tracks, out), reports
 
 
-def reconcile(env: MarketEnv, played: Played, reports: Reports, manifest: Manifest) -> None:
+def reconcile(played: Played, reports: Reports, manifest: Manifest) -> None:
     """Hold the env's equity against the fills, and against the engine's own accounts.
 
     Raises:
@@ -90,12 +88,11 @@ def reconcile(env: MarketEnv, played: Played, reports: Reports, manifest: Manife
     """
     market = manifest.market
     assert market is not None
-    ledgers = {i.id: Ledger(0.0, i.multiplier) for i in instruments_of(env)}
+    ledgers = {i.id: Ledger(0.0, i.multiplier) for i in played.instruments}
     for _, fill in played.fills:
         ledgers[fill.instrument_id].fill(fill.signed_qty, fill.px, fill.commission)
     marks = dict(zip(ledgers, played.prices[-1].tolist(), strict=True))
-    funding = env.funding
-    ours = market.capital - funding + sum(x.equity(marks[i]) for i, x in ledgers.items())
+    ours = market.capital - played.funding + sum(x.equity(marks[i]) for i, x in ledgers.items())
     found = float(played.track.equity[-1])
     if abs(ours - found) > 1e-6 * market.capital:
         raise EngineError(f"final equity {found:.2f}, but capital and fills give {ours:.2f}")

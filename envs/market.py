@@ -146,12 +146,6 @@ class Player:
         """Equity at the last step."""
         return self._equity
 
-    @property
-    def funding(self) -> float:
-        """Paid so far for holding positions, in account currency."""
-        ledgers = self._stage.traders[self._trader].ledgers.values()
-        return sum(ledger.funding for ledger in ledgers)
-
     def observe(
         self, rows: Sequence[int], prices: Sequence[float], now_ns: int, step_ns: int
     ) -> Obs:
@@ -175,7 +169,7 @@ class Player:
             "positions": {name: trader.ledgers[name].position_qty for name in self._names},
             "prices": dict(zip(self._names, prices, strict=True)),
             "fees": sum(ledger.fees for ledger in trader.ledgers.values()),
-            "funding": self.funding,
+            "funding": sum(ledger.funding for ledger in trader.ledgers.values()),
             "traded": self._traded,
             "open_orders": len(trader.open),
             "refused": trader.refused,
@@ -445,11 +439,6 @@ class MarketEnv(gymnasium.Env[Obs, Any]):
     def action_masks(self) -> Mask:
         """Return which actions are possible now, as sb3-contrib's MaskablePPO asks."""
         return self._player.mask(self._prices())
-
-    @property
-    def funding(self) -> float:
-        """Paid so far for holding positions, in account currency."""
-        return self._player.funding
 
     def reports(self) -> dict[str, Any]:
         """Return the engine's own reports of the episode so far, and end it; see `envs.stage`."""

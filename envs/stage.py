@@ -279,6 +279,9 @@ class Stage:
             # they hold each other, and the engine's objects must die on their own thread
             for part in (*self.traders, *self.links):
                 part.__dict__.clear()
+            # nor may whoever still holds the stage have them die on another
+            self.traders.clear()
+            self.links.clear()
 
     def _perform(self, commands: Sequence[Commands]) -> None:
         for trader, own in zip(self.traders, commands, strict=True):

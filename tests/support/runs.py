@@ -12,7 +12,7 @@ from agents.config import RunConfig
 from grid.config import convert
 from grid.dataset import Columns, Dataset, to_iso
 from grid.home import Home
-from grid.instrument import Instrument
+from grid.instrument import CurrencyPair, Instrument
 from grid.spec import Spec, TargetRule
 from grid.venue import Venue
 from tests.support import markets
@@ -26,13 +26,44 @@ def home_with_data(
     """A home with dataset `tiny`: 900 minute bars unless told otherwise."""
     home = Home(root)
     columns = markets.bar_columns(900) if columns is None else columns
-    data = markets.dataset(columns, instrument, name=NAME)
-    folder = home.datasets / NAME
+    save(home, markets.dataset(columns, instrument, name=NAME))
+    return home
+
+
+def save(home: Home, data: Dataset) -> None:
+    """Put a dataset in memory into a home."""
+    folder = home.datasets / data.manifest.name
     (folder / "columns").mkdir(parents=True)
     for field, values in data.columns.items():
         np.save(folder / "columns" / f"{field}.npy", values)
     (folder / "dataset.json").write_bytes(msgspec.json.encode(data.manifest))
+
+
+POUND = "tiny-gbp"  # a second market, by the same minutes
+
+
+def home_with_markets(root: Path) -> Home:
+    """A home with datasets `tiny` and `tiny-gbp`."""
+    home = home_with_data(root)
+    pound = CurrencyPair(
+        id="GBP/USD.SIM", price_precision=5, base_currency="GBP", quote_currency="USD"
+    )
+    save(home, markets.dataset(markets.bar_columns(900, 1, pound), pound, POUND))
     return home
+
+
+def market_tree(home: Home, kind: str, algo: str, **run: Any) -> dict[str, Any]:
+    """The plain tree of a config on both markets; see `run_tree`."""
+    tree = run_tree(home, "sac" if algo == "sac" else "ppo", **run)
+    del tree["env"]["target"]
+    tree["name"], tree["algo"]["name"] = f"{kind}-{algo}", algo
+    weights = {"kind": "weights", "band": 0.1}
+    orders = {"kind": "orders", "sizes": [5_000.0], "max_qty": 10_000.0, "offsets_ticks": [5, 30]}
+    tree["market"] = {
+        "action": weights if kind == "weights" else orders,
+        "views": [{"dataset": POUND, "features": ["rsi:10"], "window": 2}],
+    }
+    return tree
 
 
 def run_tree(home: Home, algo: str = "ppo", **run: Any) -> dict[str, Any]:
