@@ -48,7 +48,7 @@ class Server:
         self._config = config
         self._end = end
         self._shelf = Shelf(config)
-        self._counts: Counter[str] = Counter()  # refusals that no version counts
+        self._counts: Counter[str] = Counter()  # what no version counts
         self._loader = Loader(registry, config.device, config.max_batch)
         try:
             for each in config.models:
@@ -122,7 +122,7 @@ class Server:
             else:
                 self._manage(route, request)
         except Refused as e:
-            self._counts[e.code] += 1
+            self._counts[f"refused_{e.code.lower()}"] += 1
             self._refuse(route, request.id, e.code, e.reason)
 
     def _predict(self, route: list[bytes], request: wire.Predict) -> None:
@@ -190,7 +190,7 @@ class Server:
                 counts = {
                     "bad": self._end.bad,
                     "undelivered": self._end.dropped,
-                    **{f"refused_{code.lower()}": n for code, n in self._counts.items()},
+                    **self._counts,
                 }
                 listing = wire.Listing(request.id, shelf.told(), self._config.device, counts)
                 self._end.reply(route, listing)
@@ -233,7 +233,10 @@ class Server:
             else:
                 model = self._shelf.models[job.model]
                 self._end.reply(route, wire.Done(number, job.model, model.default))
-        elif why:
+        elif not why:
+            self._counts["swaps"] += 1
+        else:
+            self._counts["swaps_refused"] += 1
             log.warning("%s points at what cannot be served: %s", job.source.text, why)
 
     def _place(self, loaded: Loaded) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import msgpack
+import msgspec
 import numpy as np
 import pytest
 import zmq
@@ -84,6 +85,12 @@ async def ask_all(address, requests):
     finally:
         asker.close()
         context.destroy(linger=0)
+
+
+def metric(server, name):
+    page = httpx.get(f"{server.http}/metrics", timeout=WAIT_S).text
+    lines = [ln for ln in page.splitlines() if ln.startswith(f"argonaut_serving_{name}")]
+    return float(lines[0].rpartition(" ")[2]) if lines else None
 
 
 # -- what is predicted -----------------------------------------------------------------------------
@@ -233,7 +240,7 @@ def test_models_are_registered_scaled_and_unregistered_over_torchserves_api(plac
         assert outputs("m") == 404
 
 
-def test_name_that_moves_is_followed_without_losing_a_request(place, tmp_path, procs):
+def test_name_that_moves_is_followed_without_losing_a_request(tmp_path, procs, context):
     root = tmp_path / "home"
     home, both = Home(root), [runs.checkpoint(root / "runs", seed=seed) for seed in (1, 2)]
     promote(home, both[0])
@@ -273,6 +280,12 @@ def test_name_that_moves_is_followed_without_losing_a_request(place, tmp_path, p
             assert reply.outputs == expected[reply.digest][row].tobytes()
     assert {reply.version for reply in flat if reply.digest == both[1].digest} == {"2"}
     assert old.digest == both[0].digest  # still there for those who ask for it
+
+    promote(home, runs.checkpoint(root / "runs", msgspec.structs.replace(runs.SPEC, every=2)))
+    until(lambda: metric(server, 'other_total{what="swaps_refused"}') == 1, "the swap to fail")
+    assert metric(server, 'other_total{what="swaps"}') == 1
+    left = ask(context, server, wire.Predict(0, "eurusd.champion", obs[0].tobytes()))
+    assert left.digest == both[1].digest
 
 
 # -- when there is too much ------------------------------------------------------------------------
@@ -321,17 +334,11 @@ def test_stopping_server_refuses_what_waits_and_ends_with_0(place, procs):
         socket.connect(server.zmq)
         asked = wire.Predict(4, "tick", observations(1).tobytes())
         socket.send_multipart([b"", wire.encode(asked)])
-        until(lambda: _waiting(server) == 1, "the request to wait")
+        until(lambda: metric(server, "waiting{") == 1, "the request to wait")
         server.proc.popen.terminate()
         reply = wire.reply(socket.recv_multipart()[-1])
     assert server.proc.wait() == 0
     assert (reply.id, reply.code) == (4, "UNAVAILABLE")
-
-
-def _waiting(server):
-    page = httpx.get(f"{server.http}/metrics").text
-    line = next(each for each in page.splitlines() if each.startswith("argonaut_serving_waiting{"))
-    return float(line.rpartition(" ")[2])
 
 
 def test_token_is_demanded_of_http_and_grpc(place, procs, monkeypatch):

@@ -18,15 +18,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from agents.checkpoint import GOLDEN, Checkpoint
 from agents.policy import OnnxPolicy, Undecided
 from agents.registry.export import export
 from agents.registry.handler import PolicyHandler
 from agents.serving import address
+from agents.serving.network import load
 from agents.serving.remote import RemotePolicy
 from agents.training import train
 from grid.config import convert
+from grid.errors import ConfigError
 from tests.support import runs
 from tests.support.procs import until
 
@@ -95,6 +98,19 @@ def test_mar_holds_a_handler_that_answers_as_the_checkpoint_does(checkpoint, tmp
     np.testing.assert_allclose(several, expected[1:3], atol=1e-5)
     np.testing.assert_allclose(bytes_, expected[3], atol=1e-5)
     assert told[1, "X-Model-Digest"] == checkpoint.digest
+
+
+def test_torch_network_as_on_a_gpu_answers_as_the_checkpoint_does(checkpoint):
+    network = load(checkpoint, "cpu:0", max_batch=8)  # whatever torch takes is not ONNX Runtime's
+    golden = checkpoint.tensors(GOLDEN)
+    np.testing.assert_allclose(network.run(golden["obs"]), golden["outputs"], atol=1e-5)
+    assert (network.size, network.width, network.batched) == (10, 3, True)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_that_is_not_there_is_named_in_a_sentence(checkpoint):
+    with pytest.raises(ConfigError, match="key device: expected a device of this machine"):
+        load(checkpoint, "cuda", max_batch=8)
 
 
 @pytest.mark.timeout(200)
