@@ -43,7 +43,10 @@ def test_config_smallest_has_costs_and_a_read_back_is_equal() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"algo__name": "a2c"}, "x: key algo.name: expected one of ppo, MaskablePPO, RecurrentPPO, dqn, sac, found 'a2c'"),
+        (
+            {"algo__name": "a2c"},
+            "x: key algo.name: expected one of ppo, MaskablePPO, RecurrentPPO, dqn, sac, found",
+        ),
         ({"algo__n_step": 3}, "x: unknown key algo.n_step"),
         ({"algo__buffer_size": 3}, "x: unknown key algo.buffer_size"),
         ({"algo__name": "sac"}, "key env.target.kind: expected continuous for algo sac"),
@@ -78,3 +81,66 @@ def test_config_shipped_is_valid_and_named_after_its_file(file: Path) -> None:
     config = load(file, ["run.device=cpu"])
     assert config.name == file.stem
     assert config.run.device == "cpu"
+
+
+def market_tree(kind: str = "weights", **changes: Any) -> dict[str, Any]:
+    actions = {
+        "weights": {"kind": "weights"},
+        "orders": {"kind": "orders", "sizes": [1.0], "max_qty": 2.0},
+    }
+    whole = tree(market__action=actions[kind], market__views=[{"dataset": "e"}], **changes)
+    if whole["env"]["target"] == {"max_qty": 1.0}:
+        del whole["env"]["target"]
+    return whole
+
+
+def test_config_market_names_all_its_datasets_once_and_reads_back() -> None:
+    views = [{"dataset": "e"}, {"dataset": "d", "name": "slow", "bar": "1-HOUR-MID"}]
+    config = convert(
+        market_tree(market__trades=["t", "e"]) | {"market": {
+            "action": {"kind": "weights"}, "views": views, "trades": ["t", "e"],
+        }}, RunConfig, "x",
+    )  # fmt: skip
+    assert config.datasets == ("d", "e", "t")
+    assert convert(dump(config), RunConfig, "x") == config
+    assert convert(tree(), RunConfig, "x").datasets == ("d",)
+    assert "market" not in dump(convert(tree(), RunConfig, "x"))  # older runs go on
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "said"),
+    [
+        ("weights", {"env__target__kind": "discrete"}, "key env.target: expected none beside"),
+        ("weights", {"algo__name": "dqn"}, "expected one of ppo, RecurrentPPO, sac for market"),
+        ("weights", {"algo__name": "MaskablePPO"}, "expected one of ppo, RecurrentPPO, sac for"),
+        ("orders", {"algo__name": "sac"}, "one of ppo, RecurrentPPO, MaskablePPO for market"),
+        ("orders", {"env__by_reference": True}, "key env.by_reference: expected false with a"),
+        ("orders", {"algo__transformer": {}}, "key algo.transformer: expected none with a market"),
+        ("orders", {"venue__account": "cash"}, "key venue.account: expected margin with a market"),
+        ("orders", {"data__dataset": "e"}, "key market.views: expected another name for each view"),
+        ("orders", {"env__timer_s": 1.0, "env__every": 2}, "key env.timer_s: expected 0 beside"),
+        ("orders", {"algo__n_steps": 1, "run__n_envs": 1}, "key algo.n_steps: expected 2 or more"),
+    ],
+)
+def test_config_market_that_cannot_be_names_its_key(
+    kind: str, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        convert(market_tree(kind, **changes), RunConfig, "x")
+    assert said in str(error.value)
+
+
+def test_config_algorithms_that_need_a_market_or_none_say_so() -> None:
+    with pytest.raises(ConfigError, match="which has no impossible action, found MaskablePPO"):
+        convert(tree(algo__name="MaskablePPO"), RunConfig, "x")
+    with pytest.raises(ConfigError, match=r"algo\.transformer: expected none for Recurr"):
+        convert(tree(algo__name="RecurrentPPO", algo__transformer={}), RunConfig, "x")
+    without = tree()
+    del without["env"]["target"]
+    with pytest.raises(ConfigError, match=r"key env\.target: expected one, or a table market"):
+        convert(without, RunConfig, "x")
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.toml")), ids=lambda file: file.stem)
+def test_config_that_is_shipped_is_valid(file: Path) -> None:
+    assert load(file).name == file.stem
