@@ -159,14 +159,7 @@ class Bucket:
         self._root = self._where.removeprefix(S3)
         if not self._root:
             raise ConfigError(f"lakehouse.folder: expected s3://BUCKET/PREFIX, found {where}")
-        scheme, _, endpoint = s3.endpoint.rpartition("://")
-        self._fs = fs.S3FileSystem(
-            region=s3.region,
-            scheme=scheme or "https",
-            endpoint_override=endpoint or None,
-            request_timeout=s3.timeout_s,
-            connect_timeout=s3.timeout_s,
-        )
+        self._fs = self._files(s3)
         self._selector = fs.FileSelector(self._root, recursive=True, allow_not_found=True)
         self._seen: bytes | None = None
         bucket = self._root.partition("/")[0]
@@ -179,6 +172,20 @@ class Bucket:
 
     def __str__(self) -> str:
         return self._where
+
+    def _files(self, s3: S3Config) -> Any:
+        from pyarrow import fs
+
+        scheme, _, endpoint = s3.endpoint.rpartition("://")
+        if endpoint:  # many services know no checksum behind a body, and answer it with 411
+            os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+        return fs.S3FileSystem(
+            region=s3.region,
+            scheme=scheme or "https",
+            endpoint_override=endpoint or None,
+            request_timeout=s3.timeout_s,
+            connect_timeout=s3.timeout_s,
+        )
 
     def read_manifest(self) -> bytes | None:
         """See `Place`."""
