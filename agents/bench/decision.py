@@ -7,6 +7,9 @@ recording: all of them are stamped in the node's process.
     p50, p99              market event published -> action accepted, its order id in the reply
     fill_p50, fill_p99    quote published that the order waited for -> its fill in the sandbox
     direct_p50            as p50, beside an echo without anything between
+    of_ask, of_ways, of_policy, of_order
+                          where the median goes: from the row to the decision on it; four ways over
+                          the bus, and the row's features; the policy; gate, engine and answer
 
 The echo is a REQ and a REP socket in two processes with a bare ROUTER loop between them that only
 passes frames on, as the broker does with actions; over the same transport, at the same pace,
@@ -77,12 +80,15 @@ def run() -> list[Row]:
     echo = np.concatenate([before, after])
     direct = float(np.median(np.concatenate([direct_before, direct_after])))
     answered, filled = _spans_us(recorded)
+    median = float(np.median(answered))
     rows = []
     for label, values in (("", answered), ("fill_", filled)):
         for percent in (50, 99):
             value, baseline = np.percentile(values, percent), np.percentile(echo, percent)
             rows.append(Row.of(f"{label}p{percent}", float(value), "us", float(baseline)))
-    rows.append(Row.of("direct_p50", float(np.median(answered)), "us", direct))
+    rows.append(Row.of("direct_p50", median, "us", direct))
+    for part, spent in _parts_us(recorded).items():
+        rows.append(Row.of(f"of_{part}", float(np.median(spent)), "us", median))
     return rows
 
 
@@ -122,6 +128,29 @@ def _spans_us(run: Transcript) -> tuple[list[float], list[float]]:
             case _:
                 pass
     return answered, filled
+
+
+def _parts_us(run: Transcript) -> dict[str, list[float]]:
+    """Take the way from row to answer apart."""
+    asked: dict[int, tuple[int, int]] = {}
+    row_ns = 0
+    parts: dict[str, list[float]] = {"ask": [], "ways": [], "policy": [], "order": []}
+    for published_ns, event in run.events:
+        match event:
+            case wire.Bar(history=False):
+                row_ns = published_ns
+            case wire.Decision():
+                asked[event.seq] = row_ns, published_ns
+            case wire.Acted() if event.answer.status == "accepted":
+                row_at_ns, asked_ns = asked[event.answer.decision_seq]
+                policy_ns = event.action.policy_ns
+                parts["ask"].append((asked_ns - row_at_ns) / 1e3)
+                parts["ways"].append((event.ts_recv_ns - asked_ns - policy_ns) / 1e3)
+                parts["policy"].append(policy_ns / 1e3)
+                parts["order"].append((published_ns - event.ts_recv_ns) / 1e3)
+            case _:
+                pass
+    return parts
 
 
 def _session(folder: Path, security: str = "off") -> Transcript:
