@@ -32,7 +32,9 @@ from grid.dataset import Dataset
 from grid.errors import ConfigError, DataError, EngineError, SpecMismatch
 from grid.home import Home
 from grid.topology import GridConfig
+from launch import main
 from tests.support import markets, runs
+from tests.support.grids import ROOT
 from tests.support.killed import kill_after_first_checkpoint, trained
 
 KINDS = [("weights", "ppo"), ("weights", "sac"), ("orders", "MaskablePPO")]
@@ -286,3 +288,28 @@ def test_market_is_a_trial_of_a_training_grid(home: Home) -> None:
     assert isinstance(said[-1], Finished), said[-1]
     assert said[-1].outcome.validation["steps"] == 298
     assert said[-1].outcome.validation == said[-1].outcome.test
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("eurusd-googl-weights", "EUR/USD.SIM, GOOGL.SIM, eurusd-1h-2017"),
+        ("eurusd-orders-maskable", "EUR/USD.SIM, eurusd-1h-2017"),
+    ],
+)
+def test_commands_train_check_and_evaluate_real_markets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, said: str
+) -> None:
+    config, home = str(ROOT / "configs" / "train" / f"{file}.toml"), ["--home", str(tmp_path)]
+    assert main(["data", "demo", *home]) == 0
+    short = ["n_envs=1", "total_steps=256", "checkpoint_every_steps=256"]
+    sets = [word for key in short for word in ("--set", f"run.{key}")]
+    assert main(["train", config, "--quiet", *sets, *home]) == 0
+    assert "action       " in capsys.readouterr().out
+    assert main(["evaluate", str(tmp_path / "runs" / file), "--start", "2017-12-01",
+                 "--end", "2017-12-21", *home]) == 0  # fmt: skip
+    out = capsys.readouterr().out
+    assert out.startswith(said)
+    assert all(word in out for word in ("flat", "hold", "random", "untrained", "Sharpe", "report"))
+    assert main(["check", "lookahead", config, "--cuts", "1", "--steps", "100", *home]) == 0
+    assert "looks ahead" not in capsys.readouterr().out

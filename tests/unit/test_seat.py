@@ -313,6 +313,31 @@ def test_standby_that_takes_over_answers_the_open_decision_again_under_its_new_l
     assert seat.reply(wire.Renewed("S-1", "alpha", 77, "alpha", TTL), 5) is None
 
 
+class Counting(Constant):
+    """Counts how often it is asked, as a policy with a memory would notice."""
+
+    asked = 0
+
+    def act(self, obs):
+        self.asked += 1
+        return super().act(obs)
+
+
+def test_policy_is_asked_once_for_a_decision_that_is_answered_twice(node):
+    policy = Counting(SPEC, 1.0)
+    seat = Seat("alpha", "S-1", "standby", policy)
+    seat.tick(0)
+    seat.reply(node.welcome(holder="other"), 0)
+    seat.event(*node.row(), 1)
+    assert seat.event(*node.ask(), 2) is not None
+    seat.reply(wire.Answer("shadow", 1, 1), 3)
+    assert seat.reply(wire.Renewed("S-1", "alpha", 77, "alpha", TTL), 4) is not None
+    assert policy.asked == 1
+    seat.event(*node.row(), 5)
+    assert seat.event(*node.ask(), 6) is not None
+    assert policy.asked == 2
+
+
 def test_fenced_agent_says_hello_anew(node, seat):
     seat.reply(wire.Renewed("S-1", "alpha", 0, "other", TTL), 1)
     assert seat.state == "rejoining"
