@@ -76,16 +76,14 @@ class Answerer:
 
     def recv(self) -> tuple[list[bytes], wire.Request] | None:
         """Return the next request and the way back, or None when there is none."""
-        while True:
-            try:
-                *route, payload = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return None
+        while readable(self._socket):
+            *route, payload = self._socket.recv_multipart(zmq.NOBLOCK)
             try:
                 return route, wire.request(payload)
             except ProtocolError as e:
                 self.bad += 1
                 self.reply(route, wire.Refusal(_id(payload), "BAD_INPUT", str(e)))
+        return None
 
     def reply(self, route: list[bytes], reply: wire.Reply) -> None:
         """Send a reply the way that its request came."""
@@ -135,8 +133,7 @@ class Asker:
         until_s = time.monotonic() + timeout_s
         number = next(self._ids)
         payload = wire.encode(msgspec.structs.replace(request, id=number))
-        if self._poll(zmq.POLLOUT, until_s):
-            send_frames(self._socket, b"", payload)
+        if self._send(payload, until_s):
             while readable(self._socket) or self._poll(zmq.POLLIN, until_s):
                 reply = wire.reply(self._socket.recv_multipart(zmq.NOBLOCK)[-1])
                 if reply.id == number:  # what was given up on may come later
@@ -146,6 +143,15 @@ class Asker:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+    def _send(self, payload: bytes, until_s: float) -> bool:
+        while True:
+            try:
+                send_frames(self._socket, b"", payload)
+                return True
+            except zmq.Again:  # no server, or none yet
+                if not self._poll(zmq.POLLOUT, until_s):
+                    return False
 
     def _poll(self, events: int, until_s: float) -> bool:
         left_s = until_s - time.monotonic()
