@@ -22,7 +22,7 @@ from grid.gateway import training as rows
 from grid.home import Home
 
 _POINTS: Final = 200  # of a curve
-_KEPT: Final = 32  # grids whose journals are not read again from their beginning
+_KEPT: Final = 64  # grids whose journals are not read again from their beginning
 _LOG_CHARS: Final = 4_000
 _ENDS: Final = ("complete", "budget", "interrupted")
 

@@ -121,11 +121,12 @@ class Watcher:
         self._reward: float | None = None
 
     def stepped(self, steps: int, reward: float | None) -> None:
-        """Beat, if the last one is a while ago."""
+        """Beat, if the last one is a while ago; what is saved next is told with this reward."""
+        self._steps = steps
+        self._reward = self._reward if reward is None else reward
         now = time.monotonic()
         if now - self._beat_at < _BEAT_S:
             return
-        self._steps, self._reward = steps, reward
         self._past.append((now, steps))
         then, before = self._past[0]
         self.beat("training", (steps - before) / (now - then) if now > then else 0.0)

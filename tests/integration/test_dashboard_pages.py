@@ -13,7 +13,7 @@ from tests.support import bundles, markets
 from tests.support import grids_of_trials as trials
 from tests.support.gateways import Gateway
 from tests.support.grids import Grid
-from tests.support.procs import until
+from tests.support.procs import Proc, until
 from tests.support.screens import PHONE, Screen, screen, shown
 
 pytestmark = pytest.mark.timeout(240)
@@ -31,11 +31,12 @@ def figure(value: float | None) -> str:
     return shown(value, 1 if size >= 100 else 2 if size >= 1 else 4)
 
 
-def alone(grid: Grid, procs: Any) -> Gateway:
+def alone(grid: Grid, procs: Any, **options: Any) -> tuple[Gateway, Proc]:
     """A gateway without a grid that trades: what these pages show lies on the disk."""
-    gateway = Gateway(grid, rate_per_s=1_000, burst=1_000)
-    grid.child(procs, "gateway").ready()
-    return gateway
+    gateway = Gateway(grid, **{"rate_per_s": 1_000, "burst": 1_000, **options})
+    process = grid.child(procs, "gateway")
+    process.ready()
+    return gateway, process
 
 
 def check_phone_and_colours(seen: Screen) -> None:
@@ -59,7 +60,7 @@ def test_training_page_follows_a_grid_to_its_end_and_tells_what_the_api_does(
     )
     launcher = trials.launch(grid.home, tree, tmp_path / "launcher.log")
     try:
-        gateway = alone(grid, procs)
+        gateway, _ = alone(grid, procs)
         gateway.until("training", lambda found: found["items"] and found["items"][0]["trials"])
         with screen(gateway, "/training") as seen:
             seen.until("state", lambda text: text == "running")
@@ -99,8 +100,8 @@ def _training(seen: Screen, gateway: Gateway, home: Home) -> None:
     # curves: a line each trial that has a reward; arrows name it, with its last figure
     curves = gateway.get("training/page/curves")["items"][::-1]
     lines = [c for c in curves if c["reward"]]
-    assert lines
-    assert seen.page.locator("#curves").get_attribute("data-lines") == str(len(lines))
+    assert [len(line["reward"]) for line in lines] == [4, 4]  # one at each checkpoint
+    assert seen.page.locator("#curves").get_attribute("data-lines") == "2"
     seen.page.locator("#curves").focus()
     for line in lines:
         seen.page.keyboard.press("ArrowDown")
@@ -133,9 +134,14 @@ def test_session_page_plays_steps_and_shows_what_the_api_tells_of_that_time(
     _, folder = bundles.home_with("person-flattens", tmp_path)
     grid.home.sessions.mkdir(exist_ok=True)
     folder.rename(grid.home.sessions / folder.name)
-    gateway = alone(grid, procs)
+    gateway, process = alone(grid, procs)
     with screen(gateway, f"/sessions#{folder.name}") as seen:
         _session(seen, gateway, grid.home.sessions / folder.name)
+        process.kill()
+        seen.until("link", lambda text: text == "gateway lost")
+        assert "what is shown is" in seen.text("banner")
+        seen.page.keyboard.press("Home")  # what was read can be played on
+        assert seen.data("t") == "0"
 
 
 def _session(seen: Screen, gateway: Gateway, folder: Any) -> None:

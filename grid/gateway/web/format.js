@@ -67,7 +67,7 @@ export function figure(value) {
 
 export function duration(s) {
   if (s === null || s === undefined || !Number.isFinite(s)) return none;
-  if (s < 60) return `${s.toFixed(s < 10 ? 1 : 0)} s`;
+  if (s < 120) return `${s.toFixed(s < 10 ? 1 : 0)} s`;
   const minutes = Math.round(s / 60);
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
 }

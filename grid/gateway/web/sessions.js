@@ -39,6 +39,7 @@ const page = new Page({
 
 async function list() {
   clearTimeout(seen.timer);
+  if (document.hidden) return void (seen.timer = setTimeout(list, LIST_MS));
   const found = await page.asked(() => get("sessions?limit=200"));
   seen.timer = setTimeout(list, LIST_MS);
   if (!found) return;

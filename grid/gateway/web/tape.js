@@ -4,6 +4,8 @@ import { get } from "/web/api.js";
 
 const ROWS = 2000; // of a page
 const LISTS = ["moments", "decisions", "fills", "orders", "control"];
+const TURNS = 30;
+const TURN_MS = 1000;
 const CHART = 5000; // points of a line; of more, every so many are drawn
 
 // How many rows of a list, which is in order, are not after t.
@@ -17,10 +19,22 @@ export function upTo(list, t) {
   return low;
 }
 
+// The key may be used so many times a second: then it waits for its turn.
+async function patient(path) {
+  for (let left = TURNS; ; left--) {
+    try {
+      return await get(path);
+    } catch (e) {
+      if (e.status !== 429 || !left) throw e;
+      await new Promise((done) => setTimeout(done, TURN_MS));
+    }
+  }
+}
+
 async function all(path) {
   const found = [];
   for (let cursor = 0; cursor !== null; ) {
-    const page = await get(`${path}${path.includes("?") ? "&" : "?"}limit=${ROWS}&cursor=${cursor}`);
+    const page = await patient(`${path}${path.includes("?") ? "&" : "?"}limit=${ROWS}&cursor=${cursor}`);
     found.push(...page.items);
     cursor = page.next;
   }

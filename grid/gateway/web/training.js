@@ -9,13 +9,14 @@ import * as table from "/web/tables.js";
 const POLL_MS = 1000;
 const REST_MS = 5000; // where nothing runs
 const MOST = 2000; // trials on the page
+const LISTED = 30; // grids
 const FAILURES = 50;
 const PHASES = ["running", "waiting", "done", "pruned", "failed"];
 const WORDS = { complete: "complete", budget: "budget used up", interrupted: "interrupted", stopped: "stopped", abandoned: "not running", damaged: "damaged", running: "running" };
 const TONES = { running: "up", damaged: "down", stopped: "down", abandoned: "warn", interrupted: "warn" };
 
 const $ = (id) => document.getElementById(id);
-const seen = { name: "", revision: null, detail: null, trials: [], curves: [], figure: "reward", timer: 0, turn: 0, grids: [] };
+const seen = { name: "", revision: null, detail: null, trials: [], curves: [], figure: "reward", timer: 0, turn: 0, grids: [], more: false, listDue: 0 };
 const curves = new Curves($("curves"), pointed);
 const page = new Page({
   begin,
@@ -27,12 +28,14 @@ const page = new Page({
 
 function begin() {
   seen.revision = null;
+  seen.listDue = 0;
   turn();
 }
 
 async function turn() {
   clearTimeout(seen.timer);
   const mine = ++seen.turn;
+  if (document.hidden) return void (seen.timer = setTimeout(turn, POLL_MS));
   const found = await page.asked(() => read(mine));
   if (mine !== seen.turn) return;
   if (found === null && page.error?.status === 409) damaged(page.error.message);
@@ -41,18 +44,22 @@ async function turn() {
 }
 
 async function read(mine) {
-  const { items, next } = await get("training?limit=100");
-  if (mine !== seen.turn) return true;
-  seen.grids = items;
+  if (performance.now() > seen.listDue) {
+    const { items, next } = await get(`training?limit=${LISTED}`);
+    if (mine !== seen.turn) return true;
+    Object.assign(seen, { grids: items, more: Boolean(next), listDue: performance.now() + REST_MS });
+  }
   const wish = chosen();
-  seen.name = items.some((g) => g.name === wish) || (wish && next) ? wish : (items[0]?.name ?? "");
-  drawList(Boolean(next));
+  seen.name = seen.grids.some((g) => g.name === wish) || (wish && seen.more) ? wish : (seen.grids[0]?.name ?? "");
+  drawList();
   if (!seen.name) return true;
   const at = encodeURIComponent(seen.name);
   const detail = await get(`training/${at}`);
   if (mine !== seen.turn) return true;
   const revision = `${seen.name} ${detail.grid.revision}`;
   seen.detail = detail;
+  seen.grids = seen.grids.map((g) => (g.name === seen.name ? detail.grid : g)); // it knows more by now
+  drawList();
   drawDetail(detail);
   if (revision === seen.revision) return true;
   const [trials, lines, failures] = await Promise.all([
@@ -71,7 +78,7 @@ async function read(mine) {
 
 // -- what is shown -------------------------------------------------------------------------------
 
-function drawList(more) {
+function drawList() {
   const items = seen.grids.map((g) => {
     const li = document.createElement("li");
     const a = document.createElement("a");
@@ -83,7 +90,7 @@ function drawList(more) {
     word.textContent = WORDS[g.state];
     word.className = TONES[g.state] ?? "";
     head.append(g.name, word);
-    small.textContent = g.state === "damaged" ? g.why : `${done(g)} of ${g.trials} trials · ${show.stamp(g.changed_ns)}`;
+    small.textContent = g.state === "damaged" ? g.why : `${done(g)} of ${g.trials} trials · ${show.stamp(g.changed_ns).slice(5, 16)}`;
     a.append(head, small);
     li.append(a);
     return li;
@@ -97,7 +104,7 @@ function drawList(more) {
   const focused = document.activeElement?.getAttribute?.("href");
   $("grids").replaceChildren(...items);
   if (focused) $("grids").querySelector(`a[href="${CSS.escape(focused).replace("\\#", "#")}"]`)?.focus({ preventScroll: true });
-  $("grids-sum").textContent = seen.grids.length ? `${seen.grids.length}${more ? " newest" : ""}` : "";
+  $("grids-sum").textContent = seen.grids.length ? `${seen.grids.length}${seen.more ? " newest" : ""}` : "";
 }
 
 const done = (g) => g.phases?.done ?? 0;
@@ -106,11 +113,12 @@ function drawDetail({ grid: g, ...d }) {
   put("grid", g.name, "grid-name");
   document.title = `${g.name} · Training · Argonaut`;
   put("state", WORDS[g.state], TONES[g.state] ?? "");
-  put("state-why", g.why || `since ${show.stamp(g.began_ns)}`);
-  $("state-why").title = g.why;
+  put("state-why", g.why || `since ${show.stamp(g.began_ns).slice(5, 16)}`);
+  $("state-why").title = g.why || show.stamp(g.began_ns);
   put("done", `${done(g)} of ${g.trials}`);
   const others = PHASES.filter((p) => p !== "done" && g.phases[p]);
   put("phases", others.map((p) => `${g.phases[p]} ${p}`).join(", ") || "all");
+  $("phases").title = $("phases").textContent;
   put("steps", show.short(g.steps));
   put("steps-of", `of ${show.number(g.total_steps)}`);
   put("speed", g.steps_per_s ? show.number(g.steps_per_s) : "–");
@@ -121,7 +129,7 @@ function drawDetail({ grid: g, ...d }) {
   put("design", `× ${g.folds} ${g.folds === 1 ? "fold" : "folds"} × ${g.seeds} ${g.seeds === 1 ? "seed" : "seeds"}`);
   put("objective", g.objective);
   put("best", show.figure(d.best?.score));
-  put("best-of", d.best ? `${d.best.params} (validation)` : "no configuration is done");
+  put("best-of", d.best ? `${d.best.params} (validation)` : "none is done");
   $("best-of").title = d.best ? `${d.best.configuration}: ${d.best.params}` : "";
   put("deaths", show.number(g.failures), g.failures ? "warn" : "");
   put("deaths-of", g.phases.failed ? `${g.phases.failed} given up` : g.failures ? "all tried again" : "\u00a0");
@@ -145,8 +153,9 @@ function drawVerdict(v) {
   });
 }
 
-const span = ([from, to]) => `${short(from)} to ${short(to)}`;
-const short = (iso) => iso.replace("T", " ").replace(/(\.0+)?(\+00:00|Z)$/, "").replace(/ 00:00(:00)?$/, "");
+// Days where they begin at midnight, else minutes; the year once where it is the same.
+const short = (iso) => iso.replace("T", " ").slice(0, 16).replace(/ 00:00$/, "");
+const span = ([from, to]) => `${short(from)} to ${short(to).slice(from.slice(0, 4) === to.slice(0, 4) ? 5 : 0)}`;
 
 function drawSpans(d) {
   const facts = Object.entries(d.axes);
