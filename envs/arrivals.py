@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from envs.engine import EnvFill
+from envs.fills import EnvFill
 from envs.rewards import Executed
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.engine import check_latency
+from envs.engine_build import check_latency
 from envs.pipeline import ROWS, Pipeline, book_of
 from grid.config import checked
 from grid.dataset import Dataset, to_iso

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from envs.engine import EnvFill
+from envs.fills import EnvFill
 
 WIDTH_PX, HEIGHT_PX, DPI = 960, 640, 100
 

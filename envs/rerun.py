@@ -9,7 +9,7 @@ import numpy as np
 from nautilus_trader.model import BarType, InstrumentId, QuoteTick
 
 from envs.data.check import GAP_INTERVALS, TICK_GAP_NS, gaps
-from envs.engine import build, feed_engine, free
+from envs.engine_build import build, feed_engine, free
 from envs.fitting import timed_rows
 from envs.trading import TradingEnv
 from grid import wire

@@ -17,18 +17,10 @@ from nautilus_trader.model import Venue as EngineVenue
 from numpy.typing import NDArray
 
 from envs.books import book_type
-from envs.engine import (
-    STOP,
-    StepLink,
-    TimedLink,
-    add_venue,
-    check_latency,
-    claim,
-    market_data,
-    silent_engine,
-    times_of,
-    unclaim,
-)
+from envs.engine import claim, unclaim
+from envs.engine_build import add_venue, check_latency, silent_engine, times_of
+from envs.engine_data import market_data
+from envs.engine_links import STOP, StepLink, TimedLink
 from grid.config import checked
 from grid.dataset import Dataset, check_finite
 from grid.errors import ConfigError, EngineError

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from envs import rewards
 from envs.arrivals import Arrivals
 from envs.books import book_type, meets_events
-from envs.engine import EnvFill, SteppedEngine
+from envs.engine import SteppedEngine
+from envs.fills import EnvFill
 from envs.fitting import check_fit, decision_rows, timed_rows
 from envs.made_bars import between, cut, seen
 from envs.pipeline import ACCOUNT, Pipeline, as_rows

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from envs.engine import EnvFill
+from envs.fills import EnvFill
 from envs.recipe import Recipe
 from envs.trading import TradingEnv
 from grid.dataset import Dataset

@@ -22,7 +22,7 @@ from nautilus_trader.model import BarType, BookType, InstrumentId
 from nautilus_trader.trading import Strategy, StrategyConfig
 
 from agents.bench.report import Row
-from envs import engine
+from envs import engine_build, engine_data
 from envs.books import book_type
 from envs.data.book import rows_of
 from envs.data.step import named
@@ -109,10 +109,10 @@ def _round(dataset: Dataset) -> tuple[float, float, float, float]:
     features = FEATURES[manifest.kind]
     whole = (0, manifest.rows)
     spec = fit(dataset, whole, features=features, window=8, target=rule, capital=_CAPITAL)
-    data = engine.market_data(
+    data = engine_data.market_data(
         manifest, dataset.columns, spec.bar_type, VENUE, events=dataset.events
     )
-    bare, _ = engine.build(
+    bare, _ = engine_build.build(
         spec, manifest.instrument, VENUE, LocalLink(lambda _: None), book=book_type(manifest, VENUE)
     )
     bare.clear_strategies()

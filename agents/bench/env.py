@@ -23,7 +23,7 @@ from nautilus_trader.model import BarType
 from nautilus_trader.trading import Strategy, StrategyConfig
 
 from agents.bench.report import Row
-from envs import engine
+from envs import engine_build, engine_data
 from envs.pipeline import fit
 from envs.synthetic import INSTRUMENT, signal
 from envs.trading import TradingEnv
@@ -62,7 +62,7 @@ def run() -> list[Row]:
     spec = fit(dataset, (0, BARS), features=FEATURES, window=16, target=rule)
     least = fit(dataset, (0, BARS), features=FEATURES[:1], window=1, target=rule)
     venue = Venue()
-    data = engine.market_data(dataset.manifest, dataset.columns, spec.bar_type, venue)
+    data = engine_data.market_data(dataset.manifest, dataset.columns, spec.bar_type, venue)
     day = data[: 2 * EPISODE]
     rates: dict[str, list[float]] = {}
 
@@ -179,7 +179,9 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _bare(dataset: Dataset, spec: Spec, venue: Venue) -> tuple[Any, Strategy]:
-    bare, _ = engine.build(spec, dataset.manifest.instrument, venue, LocalLink(lambda _: None))
+    bare, _ = engine_build.build(
+        spec, dataset.manifest.instrument, venue, LocalLink(lambda _: None)
+    )
     bare.clear_strategies()
     strategy = _Empty(StrategyConfig())
     bare.add_strategy(strategy)

@@ -29,7 +29,7 @@ from agents.bench.env import EPISODE, FEATURES, bars_of
 from agents.bench.idle import Idle
 from agents.bench.report import Row
 from agents.vec import SharedVecEnv
-from envs import engine
+from envs import engine_build, engine_data
 from envs.pipeline import fit
 from envs.synthetic import INSTRUMENT, signal
 from envs.trading import TradingEnv
@@ -99,10 +99,10 @@ def _order(dataset: Dataset, spec: Spec, venue: Venue) -> dict[str, float]:
         env.reset()
         targets = iter([_FLAT + k // _TURN % 2 for k in range(n)])
         act = _us(lambda: env.step(next(targets)), n)
-    bars = engine.market_data(manifest, columns, spec.bar_type, venue)
+    bars = engine_data.market_data(manifest, columns, spec.bar_type, venue)
     quiet = _bare(bars, dataset, spec, venue, _Flips(0)) / BARS
     busy = _bare(bars, dataset, spec, venue, _Flips(_TURN)) / BARS
-    quotes = engine.market_data(manifest, columns, spec.bar_type, venue, only_quotes=True)
+    quotes = engine_data.market_data(manifest, columns, spec.bar_type, venue, only_quotes=True)
     passed = _bare(quotes, dataset, spec, venue, None) / BARS
     return {
         "order": (act - hold) * _TURN,
@@ -115,7 +115,7 @@ def _reset(dataset: Dataset, spec: Spec, venue: Venue) -> dict[str, float]:
     manifest = dataset.manifest
     day = {k: np.asarray(v[: EPISODE + 1]) for k, v in dataset.columns.items()}
     n = 100
-    make = partial(engine.market_data, manifest, day, spec.bar_type, venue, only_quotes=True)
+    make = partial(engine_data.market_data, manifest, day, spec.bar_type, venue, only_quotes=True)
     with closing(TradingEnv(dataset, spec, venue, steps=EPISODE)) as env:
         env.reset(seed=0)
         whole = _us(env.reset, n)
@@ -194,7 +194,9 @@ def _bare(
     data: list[Any], dataset: Dataset, spec: Spec, venue: Venue, strategy: Strategy | None
 ) -> float:
     """Return the microseconds that the bare engine takes for all of it."""
-    bare, _ = engine.build(spec, dataset.manifest.instrument, venue, LocalLink(lambda _: None))
+    bare, _ = engine_build.build(
+        spec, dataset.manifest.instrument, venue, LocalLink(lambda _: None)
+    )
     bare.clear_strategies()
     if strategy is not None:
         bare.add_strategy(strategy)

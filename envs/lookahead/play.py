@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.engine import EnvFill
+from envs.fills import EnvFill
 from envs.trading import TradingEnv
 from grid.latency import bounds_ns
 

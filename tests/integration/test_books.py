@@ -234,7 +234,7 @@ def test_honest_env_on_a_book_does_not_look_ahead(kind):
 
 @pytest.mark.parametrize("kind", ["depth", "L3"])
 def test_engine_that_fills_at_once_on_a_book_is_caught(kind, monkeypatch):
-    monkeypatch.setattr("envs.engine.StaticLatencyModel", lambda _: None)
+    monkeypatch.setattr("envs.engine_build.StaticLatencyModel", lambda _: None)
     with pytest.raises(AssertionError, match="fill time: at row "):
         test_honest_env_on_a_book_does_not_look_ahead(kind)
 

@@ -11,7 +11,9 @@ from gymnasium.utils.env_checker import check_env
 from nautilus_trader.model import Venue as EngineVenue
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
-from envs.engine import SteppedEngine, build, free, market_data
+from envs.engine import SteppedEngine
+from envs.engine_build import build, free
+from envs.engine_data import market_data
 from envs.pipeline import as_rows
 from envs.synthetic import write_synthetic
 from envs.trading import TradingEnv

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from agents.grids import node_setup
-from envs.engine import build, feed_engine, free, market_data
+from envs.engine_build import build, feed_engine, free
+from envs.engine_data import market_data
 from envs.market import MarketEnv
 from envs.schemes import Weights
 from envs.trading import TradingEnv

@@ -259,7 +259,7 @@ def test_fill_at_the_price_just_shown_is_caught(kind):
 
 @pytest.mark.parametrize("kind", MARKETS)
 def test_engine_that_fills_at_once_is_caught(kind, monkeypatch):
-    monkeypatch.setattr("envs.engine.StaticLatencyModel", lambda _: None)
+    monkeypatch.setattr("envs.engine_build.StaticLatencyModel", lambda _: None)
     what, said = caught(subject(kind))
     assert what == ["fill time", "fill price"]
     assert "expected a fill later than its decision, by 500 ms or more, found 0 ms" in said

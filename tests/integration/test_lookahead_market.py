@@ -217,7 +217,7 @@ def test_fill_without_its_decision_is_caught():
 
 @pytest.mark.parametrize("scheme", [WEIGHTS, ORDERS])
 def test_engine_that_fills_at_once_is_caught(scheme, monkeypatch):
-    monkeypatch.setattr("envs.engine.StaticLatencyModel", lambda _: None)
+    monkeypatch.setattr("envs.engine_build.StaticLatencyModel", lambda _: None)
     monkeypatch.setattr("envs.stage.Courier", lambda *_: None)
     what, said = caught(subject(QUOTES, scheme=scheme))
     assert "fill time" in what

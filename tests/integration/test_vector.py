@@ -17,7 +17,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.vec import SharedVecEnv
-from envs.engine import EnvFill
+from envs.fills import EnvFill
 from envs.vector import SharedVectorEnv, seed_of
 from grid.errors import ConfigError, EnvError, ProcessDied
 from tests.support import contract

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from gymnasium import spaces
 
-from envs.engine import EnvFill
+from envs.fills import EnvFill
 from envs.market import MarketEnv
 from envs.recipe import Recipe
 from envs.schemes import Orders

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from nautilus_trader.model import BarType, InstrumentId, StrategyId
 from nautilus_trader.trading import Strategy, StrategyConfig
 
-from envs.engine import add_venue, silent_engine
+from envs.engine_build import add_venue, silent_engine
 from envs.made_bars import bars_of
 from grid import wire
 from grid.bars import BarMaker, made_of

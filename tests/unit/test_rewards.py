@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from envs.arrivals import Arrivals
-from envs.engine import EnvFill
+from envs.fills import EnvFill
 from envs.rewards import REWARDS, Executed, Step, find, is_unitless
 from grid.errors import ConfigError
 
