@@ -20,6 +20,7 @@ from grid.streams import InOrder
 _HELLO_EVERY_NS: Final = 500_000_000
 _RESEND_AFTER_NS: Final = 200_000_000
 _BEFORE_WELCOME: Final = 1_000  # events that may wait for it
+_UNDECIDED: Final = 3  # decisions in a row without a target; then others may try
 _FETCH_ROWS: Final = 20_000  # a snapshot is cheaper than more than these
 
 
@@ -79,13 +80,15 @@ class Seat:
         self._decisions_high = 0
         self._fresh = Freshness(0)
         self._retriever = Retriever(agent_id)
+        self._undecided = 0  # decisions in a row that the policy had no target for
         self._told: tuple[tuple[int, int], float] | None = None  # decision, and its target
 
     @property
     def state(self) -> str:
         """What it is: only `live` acts.
 
-        `joining`, `rejoining`, `warming`, `live`, `gap`, `stale`, `lagging` or `refused`.
+        `joining`, `rejoining`, `warming`, `live`, `gap`, `stale`, `lagging`, `undecided` or
+        `refused`.
         """
         if self.refused:
             return "refused"
@@ -95,6 +98,8 @@ class Seat:
             return self._fresh.state
         if self._rows.missing:
             return "gap"
+        if self._undecided >= _UNDECIDED:
+            return "undecided"
         return "live" if self._follower.ready else "warming"
 
     @property
@@ -376,9 +381,11 @@ class Seat:
         try:
             target = self._target(decision, obs)
         except Undecided as e:  # the strategy's fallback takes this one
+            self._undecided += 1
             self.counts["undecided"] += 1
             self.counts[f"undecided_{e.why}"] += 1
             return None
+        self._undecided = 0
         self._action_seq += 1
         action = wire.Action(
             strategy_id=self.strategy_id,

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import threading
 import time
 
 import msgspec
@@ -19,7 +21,7 @@ from grid.home import Home
 from grid.topology import GridConfig
 from tests.support import runs, serving
 from tests.support.grids import Grid, Watch
-from tests.support.procs import Procs, until
+from tests.support.procs import WAIT_S, Procs, until
 
 ROWS = np.random.default_rng(3).standard_normal((20, 10)).astype(np.float32)
 
@@ -104,6 +106,28 @@ def test_golden_rows_tell_a_foreign_server_with_other_outputs(place):
         policy = remote(place, f"http://{where}/predictions/tick")
         with pytest.raises(CheckpointError, match="differs by"):
             policy.prove()
+        policy.close()
+
+
+def test_connection_that_the_server_closed_while_it_was_idle_is_no_failure(place):
+    local, closed = OnnxPolicy(place[1][0]), threading.Event()
+
+    def answer(connected):
+        for _ in range(4):  # three golden rows and a decision
+            request = connected.recv(65_536)
+            if not request:
+                return
+            obs = np.array(msgspec.json.decode(request.partition(b"\r\n\r\n")[2]), np.float32)
+            body = msgspec.json.encode(local.outputs(obs).tolist())
+            connected.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        connected.shutdown(socket.SHUT_RDWR)
+        closed.set()
+
+    with serving.misbehaving(answer) as where:
+        policy = remote(place, f"http://{where}/predictions/tick", retries=0)
+        assert policy.act(ROWS[0]) == local.act(ROWS[0])
+        assert closed.wait(WAIT_S)
+        assert policy.act(ROWS[1]) == local.act(ROWS[1])
         policy.close()
 
 

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from agents.baselines import Constant
+from agents.policy import Undecided
 from agents.seat import Seat
 from grid import wire
 from grid.freshness import LAG_NS, STALE_NS
@@ -382,3 +383,49 @@ def test_frames_of_another_source_or_epoch_are_not_taken(node, seat):
     foreign = wire.pack(topic, "mallory", 1, envelope.seq, 0, wire.event(envelope))
     seat.reply(msgspec.structs.replace(reply, frames=(foreign,)), 3)
     assert seat.state == "gap"
+
+
+class Asking:
+    """A policy that asks a server, which is away now and then."""
+
+    spec = SPEC
+
+    def __init__(self):
+        self.away = True
+
+    def act(self, obs):
+        if self.away:
+            raise Undecided("late", "no answer by the deadline")
+        return 1.0
+
+
+def test_decision_without_a_target_is_skipped_and_counted(node):
+    policy = Asking()
+    seat = Seat("alpha", "S-1", "champion", policy)
+    seat.tick(0)
+    seat.reply(node.welcome(), 0)
+    seat.event(*node.row(), 1)
+    assert seat.event(*node.ask(), 2) is None
+    assert (seat.counts["undecided"], seat.counts["undecided_late"]) == (1, 1)
+    assert seat.event(*node.row(), 3) is None  # it is not asked about that one again
+    policy.away = False
+    assert seat.event(*node.ask(), 4).decision_seq == 2
+    assert seat.counts["actions"] == 1
+
+
+def test_agent_without_targets_three_times_in_a_row_lets_its_lease_go(node):
+    policy = Asking()
+    seat = Seat("alpha", "S-1", "champion", policy)
+    seat.tick(0)
+    seat.reply(node.welcome(), 0)
+    for n in range(1, 4):
+        assert any(isinstance(r, wire.Renew) for r in due(seat, n * TTL))
+        seat.event(*node.beat(n * TTL), n * TTL)
+        assert seat.event(*node.ask(), n * TTL) is None
+    assert seat.state == "undecided"
+    seat.event(*node.beat(4 * TTL), 4 * TTL)
+    assert not any(isinstance(r, wire.Renew) for r in due(seat, 4 * TTL))
+    policy.away = False
+    assert seat.event(*node.ask(), 4 * TTL + 1).decision_seq == 4
+    assert seat.state == "live"
+    assert any(isinstance(r, wire.Renew) for r in due(seat, 4 * TTL + 2))
