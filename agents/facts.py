@@ -117,6 +117,7 @@ def _notes(
     said += [
         f"Costs: a fee of {venue.taker_fee_bps:g} bps and {spread}; an order fills on the "
         f"first quote after its latency of {venue.latency_text}.",
+        *_resting(m),
         f"Annual figures count {agent.periods_per_year:,.0f} decisions a year, the pace of these "
         "rows; no risk-free rate. Intervals hold 95 of 100 such records, by the stationary "
         "bootstrap.",
@@ -134,6 +135,15 @@ def _notes(
         *(f"{name} was ruined after {t.steps:,} steps." for name, t in tracks.items() if t.ruined),
     ]
     return tuple(said)
+
+
+def _resting(m: Manifest) -> tuple[str, ...]:
+    if m.market is None or not m.market.action.resting:
+        return ()
+    return (
+        f"Limits and the legs of brackets rest at the venue, and pay {m.venue.maker_fee_bps:g} bps "
+        "where others come to them.",
+    )
 
 
 def _number(m: Manifest) -> str:

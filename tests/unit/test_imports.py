@@ -23,6 +23,7 @@ LIGHT = (
     "grid.splice", "grid.verifying", "grid.viewable", "grid.rejudging", "agents.bundle",
     "grid.paper.venue", "grid.control", "grid.node.gate", "grid.node.setup", "envs.pipeline",
     "agents.worker", "agents.grids", "agents.trials.launcher", "agents.trials.table", "launch",
+    "agents.market_policy", "agents.config",
     "agents.trials.onlooker",
     "grid.gateway.serve", "grid.redis.bridge", "grid.proof.check", "agents.statistics.judge",
     "grid.bridges.alerts", "grid.bridges.bridge", "grid.bridges.kafka", "agents.client",
@@ -71,9 +72,10 @@ def test_light_module_loads_nothing_heavy(module):
     assert found.stdout.strip() == "[]"
 
 
-def test_env_starts_no_thread_when_it_is_imported():
+@pytest.mark.parametrize("recipe", ["envs.trading_recipe", "envs.market_recipe"])
+def test_env_starts_no_thread_when_it_is_imported(recipe):
     # a nursery imports it and then forks the envs
-    code = "import os, envs.trading_recipe; print(len(os.listdir('/proc/self/task')))"
+    code = f"import os, {recipe}; print(len(os.listdir('/proc/self/task')))"
     alone = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=alone, capture_output=True, text=True,
