@@ -114,6 +114,9 @@ def make(out: Path, folder: Path) -> None:
         launcher = trials.launch(grid.home, training_tree(), folder / "trials.log")
         try:
             _while_it_runs(camera, gateway, grid, launcher)
+        except BaseException:
+            sys.stderr.write((folder / "trials.log").read_text())
+            raise
         finally:
             launcher.kill()
             launcher.wait(20)
