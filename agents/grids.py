@@ -10,6 +10,7 @@ from agents.registry.watch import NameWatch
 from agents.seat import Seat
 from agents.serving import address
 from agents.serving.remote import RemotePolicy
+from agents.serving.sources import Source
 from envs.data.bar import interval_ns
 from envs.pipeline import ROWS, Pipeline
 from grid import feed as feeding
@@ -37,6 +38,11 @@ def check(config: GridConfig, home: Home) -> None:
     setup = node_setup(config, home, "node")
     for agent in config.agents:
         _policy(agent, config, home, setup.spec)
+    if config.serving is not None:
+        if not config.serving.models:
+            raise ConfigError("serving.models: expected models to serve, found none")
+        for model in config.serving.models:
+            Source.read(model.checkpoint).open(Registry(home.models))
     dataset = Dataset.find(home.datasets, config.feed.dataset)
     if config.feed.kafka is None:
         feeding.rows(config.feed, dataset)

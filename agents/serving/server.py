@@ -53,9 +53,10 @@ class Server:
         try:
             for each in config.models:
                 source = Source.read(each.checkpoint)
-                loaded = self._loader.load(Job(each.name or source.name, source))
-                if why := self._place(loaded):
-                    raise CheckpointError(f"{each.checkpoint}: {why}")
+                self._place(self._loader.load(Job(each.name or source.name, source)))
+        except Refused as e:
+            self._loader.close()
+            raise CheckpointError(str(e)) from e
         except BaseException:
             self._loader.close()
             raise
@@ -225,32 +226,31 @@ class Server:
 
     def _settle(self, loaded: Loaded) -> None:
         job = loaded.job
-        why = self._place(loaded)
+        try:
+            version = self._place(loaded)
+        except Refused as e:
+            if job.asked is not None:
+                route, number = job.asked
+                self._refuse(route, number, e.code, e.reason)
+            else:
+                self._counts["swaps_refused"] += 1
+                log.warning("%s points at what cannot be served: %s", job.source.text, e)
+            return
         if job.asked is not None:
             route, number = job.asked
-            if why:
-                self._refuse(route, number, "FAILED", why)
-            else:
-                model = self._shelf.models[job.model]
-                self._end.reply(route, wire.Done(number, job.model, model.default))
-        elif not why:
-            self._counts["swaps"] += 1
+            self._end.reply(route, wire.Done(number, job.model, version.number))
         else:
-            self._counts["swaps_refused"] += 1
-            log.warning("%s points at what cannot be served: %s", job.source.text, why)
+            self._counts["swaps"] += 1
 
-    def _place(self, loaded: Loaded) -> str:
-        """Put what was loaded on the shelf; return why not, or an empty text."""
+    def _place(self, loaded: Loaded) -> Version:
+        """Put what was loaded on the shelf; `Refused` with the reason why it cannot be."""
         job, network = loaded.job, loaded.network
         if network is None:
-            return loaded.why
-        try:
-            version = self._shelf.add(job.model, job.source, loaded.number, network, time.time_ns())
-        except Refused as e:
-            return e.reason
+            raise Refused("FAILED", loaded.why)
+        version = self._shelf.add(job.model, job.source, loaded.number, network, time.time_ns())
         how = "batched" if network.batched else "row by row"
         log.info("model %s version %s is %s, %s", job.model, version.number, network.digest, how)
-        return ""
+        return version
 
 
 def _rows(raw: bytes, size: int, most: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

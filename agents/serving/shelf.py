@@ -84,9 +84,10 @@ class Shelf:
         self.models: dict[str, Model] = {}
 
     def add(self, name: str, source: Source, number: str, network: Network, now_ns: int) -> Version:
-        """Put a network there; the newest version is the default.
+        """Put a network there.
 
-        Of a followed name the oldest versions beyond `keep_versions` leave.
+        Of a followed name it becomes the default, and the oldest versions beyond `keep_versions`
+        leave; another source's first version is the default until somebody says otherwise.
 
         Raises:
             Refused: what the model's other versions mean by an observation is something else.
@@ -100,16 +101,15 @@ class Shelf:
                     f"{other.network.digest}, which stays",
                 )
         number = number or _free(model)
-        there = model.versions.get(number)
-        if there is not None and there.network.digest == network.digest:
-            there.leaving = False
+        version = model.versions.get(number)
+        if version is None or version.network.digest != network.digest:
+            config = self._config
+            lane = Lane(config.max_batch, round(config.max_wait_us * _NS_PER_US), config.queue)
+            version = model.versions[number] = Version(number, network, lane, now_ns)
+        version.leaving = False
+        default = model.versions.get(model.default)
+        if source.followed or default is None or default.leaving:
             model.default = number
-            return there
-        config = self._config
-        lane = Lane(config.max_batch, round(config.max_wait_us * _NS_PER_US), config.queue)
-        version = Version(number, network, lane, now_ns)
-        model.versions[number] = version
-        model.default = number
         model.source = source
         self.models[name] = model
         if source.followed:

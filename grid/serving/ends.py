@@ -14,7 +14,7 @@ import msgspec
 import zmq
 
 from grid.context import connect
-from grid.errors import BusError, ProtocolError
+from grid.errors import BusError, ConfigError, ProtocolError
 from grid.identity import is_local
 from grid.serving import wire
 from grid.sockets import new_socket, readable, send_frames, to_ms
@@ -34,7 +34,8 @@ class Answerer:
         addresses: to bind: `ipc://`, `inproc://`, or `tcp://` on loopback.
 
     Raises:
-        BusError: an address is taken or could be reached from other machines.
+        BusError: an address is taken.
+        ConfigError: an address could be reached from other machines.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], addresses: tuple[str, ...]) -> None:
@@ -47,7 +48,7 @@ class Answerer:
         self._socket.set(zmq.ROUTER_MANDATORY, 1)  # else a reply to nobody is lost uncounted
         for address in addresses:
             if not is_local(address):
-                raise BusError(
+                raise ConfigError(
                     f"{address}: expected ipc:// or loopback, since who asks shows no key here; "
                     "other machines come by HTTP or gRPC"
                 )

@@ -225,17 +225,17 @@ def test_models_are_registered_scaled_and_unregistered_over_torchserves_api(plac
             url = {"url": f"model:{checkpoint.digest}", "model_name": "m"}
             assert client.post("/models", params=url).status_code == 200
         expected = [alone(c, np.array([obs], dtype=np.float32))[0].tolist() for c in both]
-        assert [outputs("m/1"), outputs("m/2"), outputs("m")] == [*expected, expected[1]]
-        assert client.put("/models/m/1/set-default").status_code == 200
-        assert outputs("m") == expected[0]
+        assert [outputs("m/1"), outputs("m/2"), outputs("m")] == [*expected, expected[0]]
+        assert client.put("/models/m/2/set-default").status_code == 200
+        assert outputs("m") == expected[1]
         assert client.put("/models/m", params={"min_worker": 0}).status_code == 202
         assert outputs("m") == 503
         assert client.get("/v2/models/m/ready").status_code == 503
         client.put("/models/m", params={"min_worker": 1, "synchronous": "true"})
-        assert outputs("m") == expected[0]
-        assert client.delete("/models/m/1").status_code == 400  # the default, beside another
-        assert client.delete("/models/m/2").status_code == 200
-        assert outputs("m/2") == 404
+        assert outputs("m") == expected[1]
+        assert client.delete("/models/m/2").status_code == 400  # the default, beside another
+        assert client.delete("/models/m/1").status_code == 200
+        assert outputs("m/1") == 404
         assert client.delete("/models/m").status_code == 200
         assert outputs("m") == 404
 
@@ -383,3 +383,25 @@ def test_address_that_is_taken_is_not_taken_away(place, procs, addresses, contex
     nowhere = first._replace(zmq="ipc:///nowhere/there")
     with pytest.raises(BusError, match="no reply"):
         ask(context, nowhere, wire.Predict(0, "tick", obs), timeout_s=0.05)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "expected a checkpoint or model:NAME to serve"),
+        (("nowhere",), "nowhere: no such checkpoint"),
+        (("model:nobody/there",), "no such name"),
+        (("a b=nowhere",), "key models[0].name: expected letters, digits, dots"),
+        (("x", "--set", "max_batch=0"), "key max_batch"),
+        (("x", "--set", "device=tpu"), "key device: expected cpu, cuda or cuda:N"),
+        (("x", "--set", "endpoint=tcp://0.0.0.0:1"), "expected ipc:// or loopback"),
+    ],
+)
+def test_server_that_cannot_start_says_why_in_one_sentence(tmp_path, words, said):
+    run = subprocess.run(
+        [sys.executable, serving.LAUNCH, "serve", *words, "--home", tmp_path],
+        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert said in run.stderr
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
