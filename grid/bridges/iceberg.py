@@ -184,6 +184,10 @@ class IcebergStore:
         found = self._answered(lambda: self._catalog.list_tables(self._namespace))
         return sorted(name for *_, name in found if name != BRIDGE)
 
+    def close(self) -> None:
+        """Let the catalog go."""
+        self._catalog.close()
+
     def counters(self) -> dict[str, float]:
         """Return what is told in heartbeats."""
         return {"conflicts": float(self.conflicts), "compacted": float(self.compacted)}

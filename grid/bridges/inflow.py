@@ -93,6 +93,7 @@ class Inflow:
                     "queued.min.messages": 10_000,
                     "queued.max.messages.kbytes": 16_384,
                     "fetch.error.backoff.ms": 100,
+                    "fetch.queue.backoff.ms": 5,
                     "reconnect.backoff.max.ms": 1_000,
                     "error_cb": lambda error: log.warning("kafka: %s", error),
                 }
@@ -180,8 +181,8 @@ class Inflow:
             return
         self._next[partition] = record.offset() + 1
         self.read += 1
-        headers = record.headers()
-        if records.version(headers) != wire.VERSION:
+        headers = dict(record.headers() or ())
+        if records.version_of(headers) != wire.VERSION:
             self.versions += 1
             return
         try:
@@ -192,7 +193,7 @@ class Inflow:
             return
         at = At(partition, record.offset())
         known = record.offset() < self._begin[partition]
-        self._tape.put(row, records.place(headers), at, known)
+        self._tape.put(row, records.place_of(headers), at, known)
 
     def _fail(self, partition: int, error: Any) -> None:
         codes = self._kafka.KafkaError

@@ -1,7 +1,8 @@
 """Records of Kafka as rows of the market, each with its place on the bus it came from. Pure."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -14,6 +15,12 @@ _KINDS: Final[dict[str, type[wire.Row]]] = {
     "quote": wire.Quote,
     "trade": wire.Trade,
     "depth": wire.Depth,
+}
+_NUMBERS: Final[dict[type[wire.Row], Any]] = {
+    wire.Bar: attrgetter("open", "high", "low", "close", "volume"),
+    wire.Quote: attrgetter("bid_px", "ask_px", "bid_qty", "ask_qty"),
+    wire.Trade: attrgetter("price", "qty"),
+    wire.Depth: attrgetter("bid_pxs", "ask_pxs", "bid_qtys", "ask_qtys"),
 }
 _row: Final = msgspec.msgpack.Decoder(wire.Row)
 
@@ -29,7 +36,11 @@ class Place(NamedTuple):
 
 def place(headers: Iterable[tuple[str, bytes]] | None) -> Place | None:
     """Return what a record's headers say of its place; None if it is not one of ours."""
-    told = dict(headers or ())
+    return place_of(dict(headers or ()))
+
+
+def place_of(told: Mapping[str, bytes]) -> Place | None:
+    """Return the same of headers by name."""
     try:
         return Place(
             told["source"].decode(),
@@ -41,10 +52,10 @@ def place(headers: Iterable[tuple[str, bytes]] | None) -> Place | None:
         return None
 
 
-def version(headers: Iterable[tuple[str, bytes]] | None) -> int | None:
-    """Return the wire's version that a record is of; None if it does not say."""
+def version_of(told: Mapping[str, bytes]) -> int | None:
+    """Return the wire's version that a record is of, by its headers; None if it does not say."""
     try:
-        return int(dict(headers or ())["version"])
+        return int(told["version"])
     except (KeyError, ValueError):
         return None
 
@@ -62,11 +73,11 @@ def row(value: bytes) -> wire.Row:
         made = _from_json(value) if value[:1] == b"{" else _row.decode(value)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as e:
         raise ProtocolError(f"record of {len(value)} bytes: expected a row: {e}") from e
-    for field in made.__struct_fields__:
-        found: Any = getattr(made, field)
-        for number in found if isinstance(found, tuple | list) else (found,):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise ProtocolError(f"record of {len(value)} bytes: {field} is {number}")
+    numbers = _NUMBERS[type(made)](made)
+    if isinstance(made, wire.Depth):
+        numbers = map(sum, numbers)
+    if not math.isfinite(sum(numbers)):
+        raise ProtocolError(f"record of {len(value)} bytes: expected finite numbers in {made}")
     return made
 
 
