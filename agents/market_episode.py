@@ -5,6 +5,7 @@ itself. Positions and fills are told in units of it, so that notional, costs and
 decision are what they were.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -48,16 +49,27 @@ class Played(NamedTuple):
     funding: float
 
 
-def run(env: MarketEnv, policy: MarketPolicy, bar: "tqdm[Any] | None" = None) -> Played:
-    """Play one episode deterministically; `bar` is told of every step."""
+def run(
+    env: MarketEnv, policy: MarketPolicy, bar: "tqdm[Any] | None" = None, *, delay: int = 0
+) -> Played:
+    """Play one episode deterministically.
+
+    Args:
+        env: where.
+        policy: what acts.
+        bar: is told of every step.
+        delay: decisions that each action waits for; until the first arrives nothing is done, and
+            what has become impossible by then is not done.
+    """
     policy.begin()
     obs, info = env.reset(seed=0)
+    waiting = deque([np.zeros_like(env.action_space.sample())] * delay)
     infos = [info]
     fills: list[tuple[int, MarketFill]] = []
     ended = ruined = False
     while not ended:
-        action = policy.act(np.asarray(obs), env.action_masks())
-        obs, _, ruined, truncated, info = env.step(action)
+        waiting.append(policy.act(np.asarray(obs), env.action_masks()))
+        obs, _, ruined, truncated, info = env.step(waiting.popleft())
         fills += [(len(infos) - 1, fill) for fill in info["fills"]]
         infos.append(info)
         ended = ruined or truncated

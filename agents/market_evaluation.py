@@ -20,7 +20,7 @@ from agents.market_policy import MarketPolicy
 from agents.market_rivals import rivals
 from agents.metrics import Track, measure
 from agents.scorecard import AGENT, Case, Evaluation
-from agents.sensitivity import AS_TRAINED, worlds
+from agents.sensitivity import check_sibling, worlds
 from envs.made_bars import seen
 from grid.dataset import Dataset
 from grid.errors import ConfigError, EngineError
@@ -47,8 +47,9 @@ def evaluate_market(
 
     Arguments and errors are those of `agents.evaluation.evaluate`.
     """
-    if siblings:
-        raise ConfigError("evaluate: expected no --sibling for a checkpoint on a market, found one")
+    others = [Checkpoint.open(path) for path in siblings]
+    for other in others:
+        check_sibling(other, checkpoint)
     manifest = checkpoint.manifest
     policy = market_policy.load(checkpoint)
     datasets = datasets_of(manifest, home)
@@ -61,16 +62,16 @@ def evaluate_market(
         played = run(env, policy, bar)
         reports = env.reports()
         reconcile(played, reports, manifest)
-        others, notes = rivals(manifest, policy.spec, played.track, seed)
+        beside, notes = rivals(manifest, policy.spec, played.track, seed)
         tracks = {AGENT: played.track}
-        tracks |= {name: run(env, other, bar).track for name, other in others.items()}
+        tracks |= {name: run(env, rival, bar).track for name, rival in beside.items()}
         env.close()  # a thread can have one engine
         trained_ns = span_of(manifest, "train")
         unseen = span_ns[0] >= trained_ns[1] or span_ns[1] <= trained_ns[0]
         trained = None
         if unseen:
             trained = _on_training_span(manifest, datasets, policy, played.track.steps, bar)
-    cases = _cases(manifest, datasets, policy, span_ns, played.track) if harder else ()
+    cases = _cases(checkpoint, others, datasets, span_ns) if harder else ()
     first = policy.spec.views[0]
     found = facts(
         checkpoint, seen(datasets[first.dataset], first.spec), tracks,
@@ -124,21 +125,22 @@ def _on_training_span(
 
 
 def _cases(
-    manifest: Manifest,
+    checkpoint: Checkpoint,
+    siblings: Sequence[Checkpoint],
     datasets: Mapping[str, Dataset],
-    policy: MarketPolicy,
     span_ns: tuple[int, int],
-    agent: Track,
 ) -> tuple[Case, ...]:
+    """Play under other costs, later actions and other seeds, as `agents.sensitivity` does."""
+    m = checkpoint.manifest
+    policy = market_policy.load(checkpoint)
+    runs = [
+        *((name, policy, venue, delay) for name, venue, delay in worlds(m)),
+        *((f"seed {o.manifest.seed}", market_policy.load(o), m.venue, 0) for o in siblings),
+    ]
     cases = []
-    for name, venue, delay in worlds(manifest):
-        if delay:
-            continue  # an order that waits may have become impossible
-        if name == AS_TRAINED:
-            cases.append(Case(name=name, metrics=measure(agent)))
-            continue
+    for name, acting, venue, delay in runs:
         try:
-            track = _play(manifest, datasets, policy, span_ns, venue)
+            track = _play(m, datasets, acting, span_ns, venue, delay=delay)
             cases.append(Case(name=name, metrics=measure(track)))
         except ConfigError as e:  # a latency that the data cannot tell, say
             cases.append(Case(name=name, metrics=None, note=str(e)))
@@ -152,10 +154,11 @@ def _play(
     span_ns: tuple[int, int],
     venue: Venue,
     bar: "tqdm[Any] | None" = None,
+    delay: int = 0,
 ) -> Track:
     env = env_of(manifest, datasets, span_ns, venue)
     try:
-        return run(env, policy, bar).track
+        return run(env, policy, bar, delay=delay).track
     finally:
         env.close()
         del env  # by the thread that made it

@@ -51,7 +51,7 @@ def sensitivity(
     manifest = policy.checkpoint.manifest
     others = [OnnxPolicy(Checkpoint.open(path)) for path in siblings]
     for other in others:
-        _check_sibling(other.checkpoint, policy.checkpoint)
+        check_sibling(other.checkpoint, policy.checkpoint)
     dataset = Dataset.find(home.datasets, manifest.data.name)
     same_data(dataset, manifest)
     dataset = seen(dataset, manifest.spec)
@@ -112,7 +112,12 @@ def _case(
         del env, played  # a thread can have one engine
 
 
-def _check_sibling(sibling: Checkpoint, checkpoint: Checkpoint) -> None:
+def check_sibling(sibling: Checkpoint, checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint that differs from another by more than its seed, or not by that.
+
+    Raises:
+        ConfigError: it does.
+    """
     ours, theirs = checkpoint.manifest, sibling.manifest
     if theirs.seed == ours.seed:
         raise ConfigError(f"{sibling.path}: expected another seed than {ours.seed}, found the same")

@@ -148,14 +148,12 @@ class MarketStage:
         """Return the track of a policy.
 
         Raises:
-            ConfigError: this world cannot be: an order that waits may become impossible.
+            ConfigError: this world cannot be on these data.
             EngineError: the engine failed.
         """
-        if delay:
-            raise ConfigError("expected no delayed decisions on a market, found one")
         env = env_of(self.manifest, self.datasets, rows, venue)
         try:
-            return market_episode.run(env, policy).track
+            return market_episode.run(env, policy, delay=delay).track
         finally:
             env.close()
             del env

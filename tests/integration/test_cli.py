@@ -240,7 +240,7 @@ def test_data_that_is_damaged_is_told_and_does_not_hide_the_rest(tmp_path):
         ("run.total_steps.x=1", "run.total_steps is a value, not a section"),
         ("run.total_steps", "expected section.key=value"),
         ("run.device=tpu", "key run.device: expected one of auto, cpu, cuda, found 'tpu'"),
-        ("algo.name=a2c", "key algo.name: expected one of ppo, dqn, sac, found 'a2c'"),
+        ("algo.name=a2c", "expected one of ppo, MaskablePPO, RecurrentPPO, dqn, sac, found 'a2c'"),
         ("algo.batch_size=1", "key algo.batch_size: expected 2 or more"),
         ("name=../x", "key name: expected up to 64 letters"),
         ("data.test=[2017-08-01, 2018-01-01]", "expected no overlap with data.train"),

@@ -242,6 +242,25 @@ def test_market_checkpoint_is_not_deployed_and_says_why(home: Home, orders: Chec
         node_setup(convert(grid, GridConfig, "test"), home, "node")
 
 
+def test_market_agent_is_played_in_less_kind_worlds_and_beside_its_siblings(
+    home: Home, orders: Checkpoint, tmp_path: Path
+) -> None:
+    config = config_of(home, "orders", "MaskablePPO", total_steps=128)
+    other = train(replace(config, name="sibling", seed=9), home, progress=False)
+    how: dict[str, Any] = {"harder": True, "siblings": [other], "out": tmp_path / "out"}
+    cases = {c.name: c for c in evaluate(orders.path, home, **how).facts.sensitivity}
+    assert list(cases) == [
+        "as trained", "no fees", "fees x 2", "fees x 4", "spread x 2", "one decision later",
+        "seed 9",
+    ]  # fmt: skip
+    found = {name: c.metrics.total_return for name, c in cases.items() if c.metrics}
+    assert len(found) == 7
+    assert found["no fees"] > found["fees x 2"] > found["fees x 4"]
+    assert found["one decision later"] != found["as trained"]
+    with pytest.raises(ConfigError, match="expected another seed than 3, found the same"):
+        evaluate(orders.path, home, **{**how, "siblings": [orders.path]})
+
+
 def test_market_trained_on_other_data_is_refused(
     home: Home, orders: Checkpoint, tmp_path: Path
 ) -> None:
