@@ -97,7 +97,7 @@ def train(
                 f"key run.total_steps: expected more than the {first.manifest.steps} steps of the "
                 f"initial checkpoint {first.digest}, found {total}"
             )
-        _threads(threads)
+        use_threads(threads)
         template = _manifest(config, planned, first, commit)
         latest = latest or first
         start = latest.manifest.steps if latest else 0
@@ -213,6 +213,9 @@ def _check_same(latest: Checkpoint, planned: plan.Plan) -> None:
         )
 
 
-def _threads(asked: int | None) -> None:
-    # small networks lose by more threads; half of the cores stay with the envs
+def use_threads(asked: int | None = None) -> None:
+    """Let the network's arithmetic use so many cores; by default half of them, at most four.
+
+    Small networks lose by more, and threads that wait for each other take the cores of the envs.
+    """
     torch.set_num_threads(asked or max(1, min(4, (os.cpu_count() or 1) // 2)))

@@ -31,6 +31,7 @@ from agents import gather, transformer
 from agents.bench import population
 from agents.bench.env import BARS, FEATURES
 from agents.bench.report import Row
+from agents.training import use_threads
 from agents.vec import SharedVecEnv
 from envs.pipeline import fit
 from envs.synthetic import write_synthetic
@@ -69,6 +70,7 @@ def run(device: str = "auto") -> list[Row]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.distributions.Distribution.set_default_validate_args(False)
     torch.set_float32_matmul_precision("high")
+    use_threads()
     rows: list[Row] = []
     with TemporaryDirectory(prefix="argonaut-") as name:
         recipe, dataset = _recipe(Home(Path(name)))
