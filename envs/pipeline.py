@@ -226,22 +226,25 @@ def fit(
             f"{manifest.name}: expected one of {', '.join(ROWS)}, found {manifest.kind}"
         )
     features = expand(features)
-    draft = Spec(
-        instrument_id=manifest.instrument.id,
-        rows=ROWS[manifest.kind],
-        bar=manifest.bar,
-        every=every,
-        features=features,
-        window=window,
-        mean=(0.0,) * len(features),
-        std=(1.0,) * len(features),
-        clip=clip,
-        capital=capital,
-        target=target,
-        book=book_of(manifest),
-        timer_s=timer_s,
-        bars_from=_ticks_of(dataset),
-    )
+    try:
+        draft = Spec(
+            instrument_id=manifest.instrument.id,
+            rows=ROWS[manifest.kind],
+            bar=manifest.bar,
+            every=every,
+            features=features,
+            window=window,
+            mean=(0.0,) * len(features),
+            std=(1.0,) * len(features),
+            clip=clip,
+            capital=capital,
+            target=target,
+            book=book_of(manifest),
+            timer_s=timer_s,
+            bars_from=_ticks_of(dataset),
+        )
+    except ValueError as e:  # clocks that contradict each other, or the rows
+        raise ConfigError(f"{manifest.name}: {e}") from e
     checked(draft, "spec")
     pipeline = Pipeline(draft)
     lo, hi = rows
