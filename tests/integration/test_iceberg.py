@@ -15,6 +15,7 @@ from grid.bridges.lakehouse import LakeSink
 from grid.eventfile import EventFile
 from grid.mender import Arrived
 from grid.session import Session
+from tests.support.iceberg_server import RestCatalog, needs_rest_catalog
 
 TOPIC = "md.X.SIM.quote"
 
@@ -139,6 +140,33 @@ def test_catalog_that_does_not_answer_is_waited_for(catalog: Any, tmp_path: Path
     sink.turn(float("inf"))
     assert not sink.full
     assert seqs(catalog) == [1, 2]
+
+
+@needs_rest_catalog
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_rest_catalog_that_is_killed_has_each_row_once(tmp_path: Path) -> None:
+    server = RestCatalog(tmp_path / "server")
+    try:
+        catalog = iceberg.catalog(server.properties)
+        catalog.create_namespace_if_not_exists("bronze")
+        store = iceberg.IcebergStore(catalog, "bronze.test")
+        sink = LakeSink(store, flush_rows=5)
+        for seq in range(1, 16):
+            sink.put(Arrived(0, *wire.unpack(frame(seq)), b""))
+        server.kill()
+        for seq in range(16, 21):
+            sink.put(Arrived(0, *wire.unpack(frame(seq)), b""))
+        assert sink.full
+        server.start()
+        sink.turn(float("inf"))
+        sink.close()
+        assert store.compact("quotes") == (4, 1)
+        again = iceberg.IcebergStore(iceberg.catalog(server.properties), "bronze.test")
+        assert again.position[0].seq == 20
+        rows = catalog.load_table("bronze.test.quotes").scan().to_arrow()
+        assert sorted(rows["topic_seq"].to_pylist()) == list(range(1, 21))
+    finally:
+        server.close()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

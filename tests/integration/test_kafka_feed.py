@@ -8,15 +8,24 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+from confluent_kafka import Producer
+
 from grid import wire
-from grid.bridges.config import KafkaConfig
+from grid.bridges.config import KafkaConfig, KafkaFeed
+from grid.bridges.inflow import Inflow
 from grid.bridges.kafka import KafkaSink
+from grid.bridges.plain import as_json
 from grid.bus import Addresses
-from grid.dataset import to_iso
+from grid.dataset import Dataset, to_iso
+from grid.errors import BridgeError
+from grid.livetape import LiveTape
+from grid.playhead import Playhead
 from grid.session import Session, find
 from grid.tape import Tape
 from grid.venue import Venue
 from tests.support import kafka
+from tests.support.feeder import MINUTE_NS, START_NS, write_dataset
 from tests.support.grids import FIRST_LIVE, Grid, Watch
 from tests.support.procs import Procs, until
 
@@ -82,3 +91,63 @@ def test_grid_trades_the_rows_of_a_topic_each_once_whatever_is_killed(
     assert history == sorted(history)
     assert history
     assert history[-1] < ts[FIRST_LIVE]
+
+
+@pytest.fixture
+def servers(procs: Procs) -> str:
+    return REAL or procs.python(Path(kafka.__file__)).expect("kafka at").split()[-1]
+
+
+def quote(minute: int) -> wire.Quote:
+    return wire.Quote("EUR/USD.SIM", START_NS + minute * MINUTE_NS, 1.0, 1.1, 5.0, 6.0)
+
+
+def produce(servers: str, topic: str, minutes: range, version: int = wire.VERSION) -> None:
+    """Write records as a stranger would, who knows of no bus."""
+    producer = Producer({"bootstrap.servers": servers})
+    for minute in minutes:
+        headers = [("version", str(version).encode())]
+        producer.produce(topic, as_json(quote(minute)), b"EUR/USD.SIM", headers=headers)
+    assert producer.flush(30.0) == 0
+
+
+def inflow_of(config: KafkaFeed, folder: Path) -> tuple[Inflow, LiveTape, Playhead]:
+    dataset = Dataset.open(folder / "data")
+    tape = LiveTape(dataset, Venue())
+    inflow = Inflow(config, tape, "EUR/USD.SIM", folder / "position.json")
+    playhead = Playhead(0)
+    inflow.load(playhead)
+    until(lambda: inflow.turn(playhead), "the topic")
+    return inflow, tape, playhead
+
+
+def test_topic_is_taken_from_now_on_and_gone_on_with_behind_what_was_processed(
+    servers: str, tmp_path: Path
+) -> None:
+    write_dataset(tmp_path / "data", "quotes", 3)
+    topic = f"test-{uuid.uuid4().hex[:8]}"
+    config = KafkaFeed(servers=servers, topic=topic, begin="latest")
+    produce(servers, topic, range(5, 10))
+    inflow, tape, playhead = inflow_of(config, tmp_path)
+    assert tape.rows == 0
+    produce(servers, topic, range(10, 15))
+    produce(servers, topic, range(15, 17), version=99)
+    until(lambda: inflow.turn(playhead) and inflow.versions == 2, "the records")
+    assert [tape.event(i) for i in range(tape.rows)] == [quote(m) for m in range(10, 15)]
+    playhead.subscribe(7)
+    playhead.credit(7, 3)
+    for _ in range(3):
+        playhead.sent(0.0)
+    playhead.credit(7, 5)  # two were processed
+    inflow.save(playhead)
+    inflow.close()
+    inflow, tape, playhead = inflow_of(config, tmp_path)
+    assert playhead.epoch == 7
+    assert [tape.event(i) for i in range(tape.rows)] == [quote(m) for m in range(12, 15)]
+    minutes = [(r.ts_event_ns - START_NS) // MINUTE_NS for r in tape.history(0, 100)]
+    # of the dataset; of the topic, what was there before; what was processed
+    assert minutes == [1, 2, 3, *range(5, 12)]
+    inflow.close()
+    (tmp_path / "position.json").write_text("{")
+    with pytest.raises(BridgeError, match="expected a position in Kafka"):
+        inflow_of(config, tmp_path)
