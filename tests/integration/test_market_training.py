@@ -27,8 +27,9 @@ from agents.trials.messages import Finished, Message, Order
 from agents.trials.work import work
 from agents.vec import make_vec
 from envs.market_spec import MarketSpec
+from envs.synthetic_book import write_book
 from grid.config import convert, dump
-from grid.dataset import Dataset
+from grid.dataset import Dataset, to_iso
 from grid.errors import ConfigError, DataError, EngineError, SpecMismatch
 from grid.home import Home
 from grid.topology import GridConfig
@@ -98,7 +99,7 @@ def test_market_run_trains_and_is_evaluated_on_unseen_time(
 def test_market_run_killed_and_resumed_ends_with_the_same_bits(
     home: Home, tmp_path: Path, kind: str, algo: str
 ) -> None:
-    size = {"total_steps": 768, "checkpoint_every_steps": 256}
+    size = {"total_steps": 1280, "checkpoint_every_steps": 256}
     config = config_of(home, kind, algo, **size)
     whole = train(replace(config, name=f"whole-{algo}"), home, progress=False)
     broken = replace(config, name=f"broken-{algo}")
@@ -259,6 +260,58 @@ def test_market_agent_is_played_in_less_kind_worlds_and_beside_its_siblings(
     assert found["one decision later"] != found["as trained"]
     with pytest.raises(ConfigError, match="expected another seed than 3, found the same"):
         evaluate(orders.path, home, **{**how, "siblings": [orders.path]})
+
+
+def test_market_clock_may_be_a_timer_over_bars(home: Home, tmp_path: Path) -> None:
+    tree = runs.market_tree(home, "weights", "ppo", total_steps=128)
+    tree["name"], tree["env"]["timer_s"], tree["env"]["steps"] = "timed", 300.0, 40
+    path = train(convert(tree, RunConfig, "test"), home, progress=False)
+    track = evaluate(path, home, out=tmp_path / "out").tracks[AGENT]
+    assert track.steps == 58
+    assert set(track.ts_ns % (300 * 10**9)) == {0}
+
+
+@pytest.mark.parametrize("kind", ["L3", "quotes"])
+def test_market_of_a_book_or_quotes_sees_or_meets_the_trades_beside_it(
+    tmp_path: Path, kind: str
+) -> None:
+    home = Home(tmp_path / "home")
+    instrument = markets.PAIR
+    if kind == "L3":
+        write_book("L3", "made", home, n=6_000, every="100ms")
+        instrument = Dataset.find(home.datasets, "made").manifest.instrument
+    else:
+        runs.save(home, markets.dataset(markets.quote_columns(900), instrument, "made"))
+    made = Dataset.find(home.datasets, "made")
+    ts = made.columns["ts_event"]
+    columns = markets.trade_columns(600, instrument=instrument)
+    columns["ts_event"] = np.linspace(ts[0], ts[-1], 600).astype(np.int64)
+    columns["price"] = made.columns["bid_px" if kind == "quotes" else "bid_pxs"].reshape(
+        len(ts), -1
+    )[np.searchsorted(ts, columns["ts_event"], side="right") - 1, 0]
+    runs.save(home, markets.dataset(columns, instrument, "made-trades"))
+    spans = [to_iso(int(ts[i])) for i in (0, 2 * len(ts) // 3, -1)]
+    tree = runs.market_tree(runs.home_with_data(tmp_path / "other"), "orders", "MaskablePPO")
+    tree["data"] = {"dataset": "made", "train": spans[:2], "test": spans[1:]}
+    tree["env"] |= {"features": ["log_return:1", "spread"], "steps": 20}
+    tree["env"] |= {"timer_s": 1.0, "capital": 1e7, "reward_scale": 1.0}
+    tree["run"] |= {"total_steps": 64, "checkpoint_every_steps": 64}
+    tree["market"]["action"] |= {"sizes": [1.0, 3.0], "max_qty": 6.0}
+    seen = {"dataset": "made-trades", "features": ["trade_imbalance:20"], "traded": False}
+    tree["market"]["views"] = [seen] if kind == "L3" else []
+    tree["market"]["trades"] = [] if kind == "L3" else ["made-trades"]
+    tree["venue"] = {"latency_ms": 20.0, "queue_position": kind == "quotes"}
+    path = train(convert(tree, RunConfig, "test"), home, progress=False)
+    m = Checkpoint.open(path).manifest
+    assert m.data.others.keys() == {"made-trades"}
+    assert m.market is not None
+    assert m.market.instruments == (instrument.id,)
+    result = evaluate(path, home, out=tmp_path / "out")
+    assert sum(metrics.trades for metrics in result.facts.metrics.values()) > 10
+    if kind == "L3":
+        tree["market"]["trades"] = ["made-trades"]
+        with pytest.raises(ConfigError, match="what is traded on quotes, which is nothing"):
+            plan.make(convert(tree, RunConfig, "test"), home)
 
 
 def test_market_trained_on_other_data_is_refused(
