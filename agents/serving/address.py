@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 
 from grid.config import convert
+from grid.identity import is_local
 
 PREFIX: Final = "remote:"
 
@@ -45,6 +46,11 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     output: str = "outputs"
 
     def __post_init__(self) -> None:
+        if self.api == "zmq" and not is_local(self.endpoint):
+            raise ValueError(
+                "expected ipc:// or loopback, since nothing is encrypted there; other machines "
+                f"are asked over https, found {self.endpoint}"
+            )
         if bool(self.digest) == bool(self.checkpoint):
             raise ValueError(
                 "expected digest=... or checkpoint=... that says what the model sees, and not both"

@@ -19,6 +19,8 @@ from agents.registry.registry import Registry
 from grid.bus import new_context
 from grid.errors import BusError
 from grid.home import Home
+from grid.identity import Identity
+from grid.registrar import make_grid_key
 from grid.serving import wire
 from grid.serving.ends import Asker, AsyncAsker
 from tests.support import runs, serving
@@ -127,6 +129,18 @@ def test_plain_req_socket_that_knows_messagepack_is_answered(place, served):
     assert (found["type"], found["id"], found["version"]) == ("Prediction", 9, "1")
     assert found["outputs"] == alone(place[1][0], obs).tobytes()
     assert (refused["type"], refused["code"]) == ("Refusal", "BAD_INPUT")
+
+
+def test_agent_of_a_grid_with_keys_is_answered(place, served, tmp_path):
+    make_grid_key(tmp_path)
+    secured = new_context(Identity(tmp_path))
+    asker = Asker(secured, served.zmq)
+    try:
+        reply = asker.predict("tick", observations(1).tobytes(), WAIT_S)
+        assert isinstance(reply, wire.Prediction)
+    finally:
+        asker.close()
+        secured.destroy(linger=0)
 
 
 @pytest.mark.parametrize(
