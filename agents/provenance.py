@@ -11,6 +11,7 @@ PACKAGES: Final = (
     "nautilus_trader",
     "torch",
     "stable-baselines3",
+    "sb3-contrib",
     "gymnasium",
     "onnxruntime",
     "numpy",
