@@ -228,9 +228,7 @@ def _dealer(context: zmq.Context[zmq.Socket[bytes]], address: str) -> zmq.Socket
     dealer.set(zmq.RCVHWM, _HWM)
     dealer.set(zmq.MAXMSGSIZE, wire.MAX_BYTES)
     dealer.set(zmq.IMMEDIATE, 1)  # a request must not wait for a server that comes back
-    dealer.connect(
-        address
-    )  # without the process's key: the server has none, and is on this machine
+    dealer.connect(address)  # without this process's key: the server has none, and is local
     return dealer
 
 
