@@ -51,11 +51,13 @@ class Span[Row](BaseModel):
 class Overview(BaseModel):
     """A session that was read, or how far it was; then the rest is not there yet.
 
+    `state` is `complete`, still `recording`, `interrupted` by a crash, or `damaged`, and why;
     `topic` is the market topic of the strategy's instrument that a chart shows; `thinned` says
     what the lists leave out of a long session, a sentence each.
     """
 
     id: str
+    state: str
     ready: bool
     events: int
     began_ns: int = 0
@@ -74,12 +76,13 @@ class Overview(BaseModel):
 @router.get("/{id}", response_model=Overview, responses=_OF_ONE)
 def session(id: Id, key: Reader, desk: AtDesk) -> Any:
     """Return what a session holds; a long one is read meanwhile, and `ready` says when it was."""
-    found = _taken(desk, id)
+    found, state = _taken(desk, id), desk.shelf.state(id)
     if isinstance(found, int):
-        return Overview(id=id, ready=False, events=found)
+        return Overview(id=id, state=state, ready=False, events=found)
     strategy = found.moments[-1].row.strategy if found.moments else None
     return Overview(
         id=id,
+        state=state,
         ready=True,
         events=found.events,
         began_ns=found.began_ns,

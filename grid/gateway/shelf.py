@@ -11,7 +11,7 @@ from typing import Final
 
 from grid.errors import ArgonautError, SessionError
 from grid.gateway.recording import Cancelled, Recording
-from grid.session import MANIFEST, Session
+from grid.session import MANIFEST, Session, state
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,10 @@ class Shelf:
     def has(self, name: str) -> bool:
         """Say whether there is such a session."""
         return (self._sessions / name / MANIFEST).is_file()
+
+    def state(self, name: str) -> str:
+        """Say what a session is: see `grid.session.state`."""
+        return state(self._sessions / name)
 
     def take(self, name: str, patience_s: float = _PATIENCE_S) -> Recording | int:
         """Return a recording, or how many of its events were read so far where that takes longer.

@@ -176,6 +176,23 @@ def test_rows_of_a_span_come_in_pages_without_a_gap(writer):
     assert between(found, 99 * S_NS, None, 0, 5) == ([], None)
 
 
+def test_session_that_is_recorded_still_is_told_as_far_as_it_was_written(tmp_path):
+    made = Writer(tmp_path)
+    try:
+        made.decision(1)
+        made.file.flush()
+        made.decision(2)
+        Manifest(id=made.folder.name, state="recording", started_ns=T0_NS).write(made.folder)
+        shelf = Shelf(tmp_path)
+        try:
+            assert shelf.state(made.folder.name) == "recording"
+            assert shelf.take(made.folder.name, 20.0).counts["decisions"].recorded == 1
+        finally:
+            shelf.close()
+    finally:
+        made.file.close()
+
+
 def test_session_that_takes_long_says_how_far_it_is_and_another_can_have_its_place(
     tmp_path, monkeypatch
 ):

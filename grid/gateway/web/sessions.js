@@ -124,7 +124,8 @@ function notes(tape) {
   const found = [...o.thinned];
   if (tape.stride > 1) found.push(`the charts show one in ${tape.stride} of the decisions`);
   if (o.lost) found.push(`the recorder lost ${show.number(o.lost)} ${o.lost === 1 ? "event" : "events"}`);
-  if (o.damage) found.push(o.damage);
+  if (o.state === "recording") found.push("it is being recorded still, and shown as far as it was written when it was opened");
+  else if (o.damage) found.push(o.state === "interrupted" ? `its recorder was interrupted: ${o.damage}` : o.damage);
   if (!tape.moments.length) found.push("no strategy shows itself in this session");
   return found;
 }

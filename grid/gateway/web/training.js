@@ -115,9 +115,10 @@ function drawDetail({ grid: g, ...d }) {
   put("state", WORDS[g.state], TONES[g.state] ?? "");
   put("state-why", g.why || `since ${show.stamp(g.began_ns).slice(5, 16)}`);
   $("state-why").title = g.why || show.stamp(g.began_ns);
-  put("done", `${done(g)} of ${g.trials}`);
+  const many = g.trials > 999;
+  put("done", many ? show.number(done(g)) : `${done(g)} of ${g.trials}`);
   const others = PHASES.filter((p) => p !== "done" && g.phases[p]);
-  put("phases", others.map((p) => `${g.phases[p]} ${p}`).join(", ") || "all");
+  put("phases", (many ? `of ${show.number(g.trials)}: ` : "") + (others.map((p) => `${g.phases[p]} ${p}`).join(", ") || "all"));
   $("phases").title = $("phases").textContent;
   put("steps", show.short(g.steps));
   put("steps-of", `of ${show.number(g.total_steps)}`);
