@@ -6,7 +6,6 @@ Everything here runs on the node's event loop, in the thread of the engine.
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any, Final, Literal
 
@@ -14,16 +13,17 @@ import msgspec
 from nautilus_trader.model import Bar, OrderBookDeltas, QuoteTick
 
 from grid import wire
-from grid.bars import BarMaker, Tick, close_ns
+from grid.bars import close_ns
 from grid.bus import Publisher, Responder
 from grid.history import History
 from grid.instrument import Instrument
-from grid.node.books import wire_depth
-from grid.node.convert import SIDES, wire_bar, wire_quote
 from grid.node.gate import Gate
 from grid.node.guard import Guard
 from grid.node.ledger import Ledger
 from grid.node.manual import ManualOrders
+from grid.node.market import Market
+from grid.node.order_log import OrderLog
+from grid.node.reception import Reception
 from grid.node.routes import Route, Shown
 from grid.node.strategy import AgentStrategy
 from grid.spec import Spec
@@ -34,7 +34,6 @@ type Fallback = Literal["hold", "flatten"]
 
 _NS_PER_S: Final = 1_000_000_000
 _REFUSALS: Final = ("late", "stale", "fenced", "rejected")
-_KEPT_ORDERS: Final = 4096  # order ids whose decision is still known
 
 
 class BusLink:
@@ -79,8 +78,6 @@ class BusLink:
         on_failed: Callable[[BaseException], None],
     ) -> None:
         self._spec = spec
-        self._id = instrument.id
-        self._precisions = (instrument.price_precision, instrument.size_precision)
         self.gate = gate
         self.guard = guard
         self.manual = manual
@@ -93,22 +90,24 @@ class BusLink:
         self._info = info
         self._on_idle = on_idle
         self._on_failed = on_failed
-        self._row_topic = f"md.{self._id}.{spec.rows}"
-        self._maker = BarMaker(instrument, spec.bar, info.interval_ns) if spec.bars_from else None
+        self.market = Market(
+            spec,
+            instrument,
+            publisher,
+            interval_ns=info.interval_ns,
+            history_rows=history_rows,
+        )
+        self._order_log = OrderLog(gate, self.market, self.publish)
+        self._reception = Reception(gate, guard, self.market, publisher, self.publish)
         self._timer_due_ns = 0  # of the next decision by time; 0 while no row waits for one
         # an order of a decision before an event may fill on it, so it is shown when that has ended
         self._waits = route.waits or spec.timed
         self._decision_topic = f"decision.{gate.strategy_id}"
         self._exec_topic = f"exec.{gate.strategy_id}"
-        self._recent: deque[wire.Row] = deque(maxlen=history_rows)
-        self._trades: deque[wire.Trade] = deque()  # whose quotes are on their way to the strategy
-        self._decision_of: dict[str, int] = {}
         self._due = 1
-        self.market_ns = 0  # ts_event of the last market event
         self._decision_ns = 0
         self._asked_ns = 0  # when what is ordered now was asked for
         self._unshown: Shown | None = None
-        self.mark_px = 0.0
         self._target = 0.0
         self._ended = False
         self._timer: asyncio.TimerHandle | None = None
@@ -142,23 +141,9 @@ class BusLink:
         if self._loop:
             self._loop.remove_reader(self._responder.fd)
 
-    def trade(self, trade: wire.Trade) -> None:
-        """Keep a trade until the strategy is handed the quote that it makes."""
-        self._trades.append(trade)
-
-    def history(self, row: wire.Row) -> None:
-        """Publish a row from before the run, for warm-up."""
-        if self._maker is not None and (bar := self._maker.push(_tick(row))):
-            self._market(bar)
-            self._recent.append(bar)
-        self._market(row)
-        if wire.topic_of(row) == self._row_topic:
-            self._recent.append(row)
-
     def row(self, row: Bar | QuoteTick | OrderBookDeltas) -> float | None:
         """Publish the row, and a decision when one is due."""
-        shown = self._convert(row)
-        event = self._trades.popleft() if self._spec.source == "trade" else shown
+        shown, event = self.market.taken(row)
         if 0 < self._timer_due_ns < event.ts_event_ns:
             self._decide(self._timer_due_ns)
         self._take_row(event)
@@ -171,17 +156,16 @@ class BusLink:
 
         Where bars are made of ticks, it may be one that closes a bar: that comes first.
         """
-        shown = self._convert(quote)
-        event = self._trades.popleft() if self._spec.source == "trade" else shown
-        if self._maker is not None and (bar := self._maker.push(_tick(event))):
+        shown, event = self.market.taken(quote)
+        if (bar := self.market.made_by(event)) is not None:
             self._take_row(bar)
-        self._market(event)
+        self.market.publish(event)
         self._show(shown)
         self._processed()
 
     def _take_row(self, event: wire.Row) -> None:
-        self._market(event)
-        self._recent.append(event)
+        self.market.publish(event)
+        self.market.recent.append(event)
         self.rows += 1
         self.guard.marked(self.equity())
         if self._spec.timer_ns:
@@ -200,33 +184,25 @@ class BusLink:
             self._route.closed(client_order_id)
             log.warning("order %s %s: %s", client_order_id, status, _reason(event))
         order = self._strategy.cache.order(event.client_order_id)
-        self._order_update(client_order_id, status, event.ts_event, _reason(event), order)
+        self._order_log.update(client_order_id, status, event.ts_event, _reason(event), order)
         self.check_idle()
 
     def filled(self, signed_qty: float, px: float, commission: float, event: Any) -> None:
         """Publish a fill."""
-        order_id = str(event.client_order_id)
-        ledger = self.ledger
-        self.publish(
-            wire.Fill(
-                strategy_id=self.gate.strategy_id,
-                epoch=self.gate.epoch,
-                decision_seq=self._decision_of.get(order_id, 0),
-                client_order_id=order_id,
-                trade_id=str(event.trade_id),
-                side=SIDES[event.order_side],
-                qty=abs(signed_qty),
-                px=px,
-                commission=commission,
-                currency=str(event.currency),
-                position_qty=ledger.position_qty,
-                ts_event_ns=event.ts_event,
-                ts_market_ns=self.market_ns,
-            )
-        )
+        self._order_log.fill(signed_qty, px, commission, event, self.ledger.position_qty)
         if self._strategy.cache.is_order_closed(event.client_order_id):
-            self._route.closed(order_id)
+            self._route.closed(str(event.client_order_id))
         self.check_idle()
+
+    @property
+    def market_ns(self) -> int:
+        """ts_event of the last market event."""
+        return self.market.now_ns
+
+    @property
+    def mark_px(self) -> float:
+        """The position's price; 0 before the first."""
+        return self.market.mark_px
 
     @property
     def ledger(self) -> Ledger:
@@ -245,7 +221,7 @@ class BusLink:
 
     def close_position(self, client_order_id: str) -> bool:
         """Order what closes the position, open orders counted as done; say whether anything."""
-        decision_ns, self._asked_ns = self._asked_ns, self.market_ns
+        decision_ns, self._asked_ns = self._asked_ns, self.market.now_ns
         self._target = 0.0
         ordered = self._strategy.move_to(0.0, client_order_id)
         self._asked_ns = decision_ns
@@ -256,11 +232,11 @@ class BusLink:
         """Why nothing can be ordered now; empty if it can."""
         if self._ended:
             return "the feed has ended"
-        return "" if self.mark_px else "there is no price yet"
+        return "" if self.market.mark_px else "there is no price yet"
 
     def place(self, client_order_id: str, signed_qty: float, limit_px: float) -> None:
         """Order a quantity, at a price or better; at 0, at the market."""
-        decision_ns, self._asked_ns = self._asked_ns, self.market_ns
+        decision_ns, self._asked_ns = self._asked_ns, self.market.now_ns
         self._strategy.place(client_order_id, signed_qty, limit_px)
         self._asked_ns = decision_ns
 
@@ -296,13 +272,13 @@ class BusLink:
 
     def _drop(self, order: Any, reason: str) -> None:
         self._strategy.forget(order)
-        self._order_update(str(order.client_order_id), "canceled", self.market_ns, reason, order)
+        self._order_log.now(order, "canceled", reason)
 
     def equity(self) -> float:
         """Equity at the last mark; before the first, at the price that was paid."""
         if self._loop is None:  # not started
             return self._spec.capital
-        return self.ledger.equity(self.mark_px or self.ledger.avg_px)
+        return self.ledger.equity(self.market.mark_px or self.ledger.avg_px)
 
     def _restore(self) -> None:
         """Go on with what the venue has kept of earlier runs, before any agent is welcomed."""
@@ -333,12 +309,12 @@ class BusLink:
             corr, request = found
             match request:
                 case wire.Hello():
-                    self._responder.reply(corr, self._welcome(request))
+                    self._responder.reply(corr, self._reception.welcome(request))
                     self.check_idle()
                 case wire.Action():
                     self._act(corr, request)
                 case wire.Renew():
-                    self._responder.reply(corr, self._renew(request))
+                    self._responder.reply(corr, self._reception.renew(request))
                 case wire.Fetch() | wire.Tail():
                     self._responder.reply(corr, self.past.answer(request, time.monotonic()))
                 case wire.Halt() | wire.Resume() | wire.Flatten():
@@ -347,62 +323,6 @@ class BusLink:
                     self._responder.reply(corr, self.manual.order(request))
                 case wire.CancelManual():
                     self._responder.reply(corr, self.manual.cancel(request))
-
-    def _welcome(self, hello: wire.Hello) -> wire.Welcome | wire.Refused:
-        lease = self.gate.hello(hello, time.monotonic_ns())
-        if isinstance(lease, wire.Refused):
-            log.warning("agent %s refused: %s", hello.agent_id, lease.reason)
-            self.guard.refused(hello.agent_id, lease.reason, f"hello as {hello.role}")
-            return lease
-        log.info("agent %s joined as %s, lease %d", hello.agent_id, hello.role, lease)
-        self.publish(
-            wire.Joined(
-                strategy_id=self.gate.strategy_id,
-                epoch=self.gate.epoch,
-                agent_id=hello.agent_id,
-                role=hello.role,
-                lease=lease,
-                policy=hello.policy,
-            )
-        )
-        return wire.Welcome(
-            strategy_id=self.gate.strategy_id,
-            agent_id=hello.agent_id,
-            role=hello.role,
-            epoch=self.gate.epoch,
-            lease=lease,
-            market_source=self._publisher.source,
-            market_epoch=self._publisher.epoch,
-            market_seq=self._publisher.high.get(self._row_topic, 0),
-            history=tuple(self._recent),
-            holder=self.gate.holder,
-            ttl_ns=self.gate.lease_ttl_ns,
-            decision_seq=self._publisher.high.get(self._decision_topic, 0) - self.gate.is_open,
-            uptime_s=self._publisher.uptime_s,
-        )
-
-    def _renew(self, renew: wire.Renew) -> wire.Renewed:
-        now_ns = time.monotonic_ns()
-        before, lapsed_ns = self.gate.holder, self.gate.lapsed_ns(now_ns)
-        renewed = self.gate.renew(renew, now_ns)
-        if self.gate.holder != before:
-            self.publish(
-                wire.TookOver(
-                    strategy_id=self.gate.strategy_id,
-                    epoch=self.gate.epoch,
-                    agent_id=renew.agent_id,
-                    lease=renewed.lease,
-                    before=before,
-                    lapsed_ns=lapsed_ns,
-                )
-            )
-            log.warning(
-                "agent %s takes over from %s, whose lease lapsed %.3f s ago",
-                renew.agent_id,
-                before,
-                lapsed_ns / _NS_PER_S,
-            )
-        return renewed
 
     def _act(self, corr: bytes, action: wire.Action) -> None:
         received_ns = time.time_ns()
@@ -423,7 +343,7 @@ class BusLink:
     def _carry_out(self, action: wire.Action, answer: wire.Answer) -> wire.Answer:
         strategy, ledger = self._strategy, self.ledger
         qty = strategy.intent.order_qty(action.target, ledger.position_qty, ledger.pending_qty)
-        if refusal := self.guard.refusal(action.agent_id, qty, self.mark_px):
+        if refusal := self.guard.refusal(action.agent_id, qty, self.market.mark_px):
             return self.gate.overrule(action, answer, refusal)
         order_id = f"{action.agent_id}-{action.lease}-{action.action_seq}"
         if qty and strategy.move_to(action.target, order_id):
@@ -438,7 +358,7 @@ class BusLink:
             self._deadline(self.gate.decision_seq, "overtaken by the next row")
         self._decision_ns = self._asked_ns = at_ns
         seq = self.gate.open(time.monotonic_ns() + self._ttl_ns)
-        ledger, mark = self.ledger, self.mark_px
+        ledger, mark = self.ledger, self.market.mark_px
         account = wire.Account(
             position_qty=ledger.position_qty,
             pending_qty=ledger.pending_qty,
@@ -455,8 +375,8 @@ class BusLink:
                 epoch=self.gate.epoch,
                 seq=seq,
                 ts_event_ns=self._decision_ns,
-                market_topic=self._row_topic,
-                market_seq=self._publisher.high[self._row_topic],
+                market_topic=self.market.row_topic,
+                market_seq=self.market.rows_published,
                 ttl_ns=self._ttl_ns,
                 account=account,
             ),
@@ -501,59 +421,17 @@ class BusLink:
         self.check_idle()
 
     def _dispatch(self, order: Any) -> None:
-        self._decision_of[str(order.client_order_id)] = self.gate.decision_seq
-        if len(self._decision_of) > _KEPT_ORDERS:
-            del self._decision_of[next(iter(self._decision_of))]
+        self._order_log.given(str(order.client_order_id))
         self.guard.ordered()
         if self._route.send(order, self._asked_ns) == "held":
-            self._order_update(str(order.client_order_id), "held", self.market_ns, "", order)
+            self._order_log.now(order, "held")
 
     def _submit(self, order: Any) -> None:
-        order_id = str(order.client_order_id)
         self.orders += 1
-        self._order_update(order_id, "submitted", self.market_ns, "", order)
+        self._order_log.now(order, "submitted")
         self._strategy.submit_order(order)
 
-    def _order_update(
-        self, order_id: str, status: str, ts_event_ns: int, reason: str, order: Any
-    ) -> None:
-        self.publish(
-            wire.OrderUpdate(
-                strategy_id=self.gate.strategy_id,
-                epoch=self.gate.epoch,
-                decision_seq=self._decision_of.get(order_id, 0),
-                client_order_id=order_id,
-                status=status,
-                side=SIDES[order.side] if order else "",
-                qty=float(order.quantity) if order else 0.0,
-                ts_event_ns=ts_event_ns,
-                reason=reason,
-            )
-        )
-
     # -- market -------------------------------------------------------------------------------
-
-    def _convert(self, row: Bar | QuoteTick | OrderBookDeltas) -> Shown:
-        if isinstance(row, Bar):
-            return wire_bar(row, self._id, self._spec.bar, self._precisions)
-        if isinstance(row, OrderBookDeltas):
-            assert self._spec.book is not None  # only then are books subscribed to
-            return wire_depth(row, self._id, self._precisions, self._spec.book.levels)
-        return wire_quote(row, self._id, self._precisions)
-
-    def _market(self, event: wire.Row) -> None:
-        self.market_ns = event.ts_event_ns
-        self._publisher.publish(wire.topic_of(event), event)
-        if isinstance(event, wire.Bar):
-            self.mark_px = event.close
-        elif self._spec.rows == "bar":
-            pass  # bars are marked at their close, whatever they are made of
-        elif isinstance(event, wire.Trade):
-            self.mark_px = event.price
-        elif isinstance(event, wire.Depth):
-            self.mark_px = (event.bid_pxs[0] + event.ask_pxs[0]) / 2.0
-        else:
-            self.mark_px = (event.bid_px + event.ask_px) / 2.0
 
     def _show(self, event: Shown | None) -> None:
         """Let the venue fill on an event; if the route waits, when the decision on it has ended."""
@@ -579,11 +457,6 @@ class BusLink:
     def publish(self, event: wire.Event) -> None:
         """Publish an event on the strategy's exec topic."""
         self._publisher.publish(self._exec_topic, event)
-
-
-def _tick(event: wire.Row) -> Tick:
-    assert isinstance(event, wire.Quote | wire.Trade)  # the node was set up for such data
-    return event
 
 
 def _reason(event: Any) -> str:

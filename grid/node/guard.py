@@ -28,7 +28,9 @@ _REMEMBERED: Final = 256  # replies kept for control requests that are sent agai
 class Desk(Protocol):
     """What the guard needs of the strategy's link."""
 
-    market_ns: int
+    @property
+    def market_ns(self) -> int:
+        """ts_event of the last market event."""
 
     @property
     def ledger(self) -> Ledger:

@@ -164,8 +164,8 @@ class _Node:
             instrument=_as_traded(setup),
             venue=setup.venue,
             bar_type=setup.spec.bar_type if setup.spec.rows == "bar" else "",
-            on_history=self._link.history,
-            on_trade=self._link.trade,
+            on_history=self._link.market.history,
+            on_trade=self._link.market.trade,
             on_end=self._end_of_feed,
         )
         self._strategy = AgentStrategy(

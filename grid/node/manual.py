@@ -21,8 +21,13 @@ _REMEMBERED: Final = 4096  # orders whose answer is kept for those who ask again
 class Desk(Protocol):
     """What manual orders need of the strategy's link."""
 
-    market_ns: int
-    mark_px: float
+    @property
+    def market_ns(self) -> int:
+        """ts_event of the last market event."""
+
+    @property
+    def mark_px(self) -> float:
+        """Price that the position is valued at; 0 before the first."""
 
     @property
     def closed(self) -> str:
