@@ -82,6 +82,7 @@ class Inflow:
         self._begin: dict[int, int] = {}  # of each partition, the first offset to be played
         self._next: dict[int, int] = {}  # to be read
         self._ended: set[int] = set()  # partitions whose end was reached once
+        self._astray: set[int] = set()  # whose next record was deleted before it was read
         try:
             self._consumer = self._kafka.Consumer(
                 {
@@ -131,16 +132,16 @@ class Inflow:
         try:
             if not self._next:
                 self._assign()
-            while not self._tape.full:
-                found = self._consumer.consume(BURST, 0)
-                for each in found:
-                    self._take(each)
-                if len(found) < BURST:
-                    break
+            if self._astray:
+                self._catch_up()
         except self._kafka.KafkaException as e:
-            if e.args[0].fatal():
-                raise BridgeError(f"kafka at {self._config.servers}: {e}") from e
-            log.info("waiting for %s at %s: %s", self._config.topic, self._config.servers, e)
+            self._judge(e.args[0])
+        while self._next and not self._tape.full:
+            found = self._consumer.consume(BURST, 0)
+            for each in found:  # all of them, whatever one of them says: none comes again
+                self._take(each)
+            if len(found) < BURST:
+                break
         playhead.events = self._tape.rows
         playhead.open = not self._tape.closed
         known = all(self._next[p] >= self._begin[p] or p in self._ended for p in self._next)
@@ -168,9 +169,7 @@ class Inflow:
                     " not the topic that was read before"
                 )
             start[partition] = max(low, begin[partition] - RECENT)
-        self._consumer.assign(
-            [self._kafka.TopicPartition(self._config.topic, p, at) for p, at in start.items()]
-        )
+        self._read_from(start)
         self._begin, self._next = begin, start
 
     def _take(self, record: Any) -> None:
@@ -199,14 +198,31 @@ class Inflow:
         codes = self._kafka.KafkaError
         if error.code() == codes._PARTITION_EOF:
             self._ended.add(partition)
-        elif error.code() == codes._AUTO_OFFSET_RESET:  # deleted before it was read
+        elif error.code() == codes._AUTO_OFFSET_RESET:
+            self._astray.add(partition)
+        else:
+            self._judge(error)
+
+    def _judge(self, error: Any) -> None:
+        if error.fatal():
+            raise BridgeError(f"kafka at {self._config.servers}: {error}")
+        log.info("waiting for %s at %s: %s", self._config.topic, self._config.servers, error)
+
+    def _catch_up(self) -> None:
+        """Go on with the oldest records there are: what was to be read had been deleted."""
+        for partition in self._astray:
             at = self._kafka.TopicPartition(self._config.topic, partition)
             low, _ = self._consumer.get_watermark_offsets(at, timeout=ASK_S)
             self.expired += max(0, low - self._next[partition])
             self._next[partition] = low
-            self._consumer.seek(self._kafka.TopicPartition(self._config.topic, partition, low))
-        else:
-            raise self._kafka.KafkaException(error)
+        # a partition that has failed takes no seek
+        self._read_from(self._next)
+        self._astray.clear()
+
+    def _read_from(self, offsets: dict[int, int]) -> None:
+        self._consumer.assign(
+            [self._kafka.TopicPartition(self._config.topic, p, at) for p, at in offsets.items()]
+        )
 
     def counters(self) -> dict[str, float]:
         """Return what is told in heartbeats; `behind` are records that wait at the broker."""

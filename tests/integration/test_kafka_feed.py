@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 
 from grid import wire
 from grid.bridges.config import KafkaConfig, KafkaFeed
@@ -104,10 +104,13 @@ def quote(minute: int) -> wire.Quote:
 
 def produce(servers: str, topic: str, minutes: range, version: int = wire.VERSION) -> None:
     """Write records as a stranger would, who knows of no bus."""
-    producer = Producer({"bootstrap.servers": servers})
+    producer = Producer(
+        {"bootstrap.servers": servers, "queue.buffering.max.messages": 200_000, "linger.ms": 5}
+    )
     for minute in minutes:
         headers = [("version", str(version).encode())]
         producer.produce(topic, as_json(quote(minute)), b"EUR/USD.SIM", headers=headers)
+        producer.poll(0)
     assert producer.flush(30.0) == 0
 
 
@@ -151,3 +154,29 @@ def test_topic_is_taken_from_now_on_and_gone_on_with_behind_what_was_processed(
     (tmp_path / "position.json").write_text("{")
     with pytest.raises(BridgeError, match="expected a position in Kafka"):
         inflow_of(config, tmp_path)
+
+
+@pytest.mark.skipif(bool(REAL), reason="a real broker keeps its records for longer")
+def test_records_that_were_deleted_before_they_were_read_are_counted(
+    servers: str, tmp_path: Path
+) -> None:
+    write_dataset(tmp_path / "data", "quotes", 3)
+    topic = f"test-{uuid.uuid4().hex[:8]}"
+    produce(servers, topic, range(5, 10))
+    inflow, tape, playhead = inflow_of(KafkaFeed(servers=servers, topic=topic), tmp_path)
+    until(lambda: inflow.turn(playhead) and inflow.read == 5, "the first")
+    partitions = [TopicPartition(topic, p) for p in range(4)]
+    inflow._consumer.pause(partitions)
+    produce(servers, topic, range(10, 120_000))  # the broker keeps a part of them
+    inflow._consumer.resume(partitions)
+
+    def all_read() -> bool:
+        inflow.turn(playhead)
+        tape.release(tape.rows)
+        return inflow.read + inflow.expired == 120_000 - 5
+
+    until(all_read, "the last")
+    assert inflow.expired > 0
+    assert inflow.counters()["missing"] == inflow.expired
+    assert inflow.counters()["behind"] == 0.0
+    inflow.close()
