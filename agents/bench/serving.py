@@ -11,7 +11,6 @@ All in one run, in rounds, so that a busy minute is everyone's. The clients of t
 process: what it cannot send, the server cannot answer. `TORCHSERVE` names TorchServe's program.
 """
 
-import asyncio
 import os
 import shutil
 import time
@@ -24,25 +23,21 @@ from typing import Any, Final
 import numpy as np
 
 from agents.bench.report import Row
-from agents.bench.serving_ends import grpc_call, http_call, local_call, zmq_call
+from agents.bench.serving_ends import grpc_call, http_call, load, local_call, zmq_call
 from agents.bench.serving_start import start_ours, start_torchserve
 from agents.checkpoint import Checkpoint
 from agents.config import RunConfig
 from agents.training import train
 from envs.synthetic import write_synthetic
-from grid.bus import new_context
 from grid.config import convert
 from grid.dataset import to_iso
 from grid.home import Home
-from grid.serving import wire
-from grid.serving.ends import AsyncAsker
 
 ROUNDS: Final = 5
 CALLS: Final = 300  # of each way in a round
 CLIENTS: Final = (1, 8, 32)
 LOAD_S: Final = 2.0
 _WARM: Final = 50
-_TIMEOUT_S: Final = 20.0
 
 
 def run() -> list[Row]:
@@ -65,7 +60,7 @@ def run() -> list[Row]:
         times = _times_us(calls)
         rows = _latencies(times)
         for clients in CLIENTS:
-            rate, batch = asyncio.run(_load(ours.zmq, obs, clients))
+            rate, batch = load(ours.zmq, obs, clients, LOAD_S)
             one = rate if clients == 1 else rows[-2 * CLIENTS.index(clients)].value
             rows.append(Row.of(f"zmq_{clients}_clients", rate, "predictions/s", one))
             rows.append(Row.of(f"zmq_{clients}_batch", batch, "rows", 1.0))
@@ -98,33 +93,6 @@ def _latencies(times: dict[str, list[float]]) -> list[Row]:
         for name, values in times.items()
         for percent in (50, 99)
     ]
-
-
-async def _load(address: str, obs: Any, clients: int) -> tuple[float, float]:
-    """Return predictions a second, and the mean rows of a batch, under closed-loop clients."""
-    context = new_context()
-    asker = AsyncAsker(context, address, limit=clients)
-    batches: list[int] = []
-    request = wire.Predict(0, "tick", obs.tobytes())
-    try:
-        while not isinstance(await asker.ask(wire.Models(0), _TIMEOUT_S), wire.Listing):
-            await asyncio.sleep(0.01)
-        until_s = time.perf_counter() + LOAD_S
-
-        async def client() -> None:
-            while time.perf_counter() < until_s:
-                reply = await asker.ask(request, _TIMEOUT_S)
-                assert isinstance(reply, wire.Prediction)
-                batches.append(reply.batch)
-
-        began_s = time.perf_counter()
-        await asyncio.gather(*(client() for _ in range(clients)))
-        took_s = time.perf_counter() - began_s
-    finally:
-        asker.close()
-        context.destroy(linger=0)
-    # a batch of n is in the list n times
-    return len(batches) / took_s, len(batches) / sum(1 / n for n in batches)
 
 
 def _size(checkpoint: Checkpoint) -> int:

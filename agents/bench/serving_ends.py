@@ -2,12 +2,14 @@
 
 import http.client
 import json
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Final
 
 import grpc
 import numpy as np
+import zmq
 from numpy.typing import NDArray
 
 from agents.checkpoint import Checkpoint
@@ -87,3 +89,32 @@ def grpc_call(stack: ExitStack, address: str, obs: Obs) -> Call:
         infer(asked, timeout=_TIMEOUT_S)
 
     return call
+
+
+def load(address: str, obs: Obs, clients: int, seconds: float) -> tuple[float, float]:
+    """Return predictions a second and the mean rows of a batch.
+
+    Each of `clients` asks again as soon as it has its answer; they share one socket.
+    """
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    dealer = context.socket(zmq.DEALER)
+    dealer.rcvtimeo = round(_TIMEOUT_S * 1e3)
+    batches: list[int] = []
+    try:
+        dealer.connect(address)
+        request = wire.encode(wire.Predict(1, "tick", obs.tobytes()))
+        for _ in range(clients):
+            dealer.send_multipart((b"", request))
+        began_s = time.perf_counter()
+        while time.perf_counter() - began_s < seconds:
+            reply = wire.reply(dealer.recv_multipart()[-1])
+            if not isinstance(reply, wire.Prediction):
+                raise BusError(f"{address}: expected a prediction, found {reply}")
+            batches.append(reply.batch)
+            dealer.send_multipart((b"", request))
+        took_s = time.perf_counter() - began_s
+    finally:
+        dealer.close(linger=0)
+        context.term()
+    # a batch of n is in the list n times
+    return len(batches) / took_s, len(batches) / sum(1 / n for n in batches)
