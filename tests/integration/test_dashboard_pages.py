@@ -117,6 +117,7 @@ def _training(seen: Screen, gateway: Gateway, home: Home) -> None:
     assert seen.page.locator("#failures details").count() == len(failures) == 4
     assert "this reward is broken" in seen.page.locator("#failures details[open] pre").inner_text()
     assert seen.text("failures").count("given up") == 2
+    assert seen.text("failures").count("(RuntimeError: this reward is broken)") == 4
 
     # the report says the same, and then the page says that it is the report's
     write(home, "page", play=False)

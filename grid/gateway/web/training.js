@@ -228,7 +228,10 @@ function drawFailures({ items, next }) {
     const end = document.createElement("span");
     end.className = f.again ? "warn" : "down";
     end.textContent = f.again ? "tried again" : "given up";
-    head.append(name, `attempt ${f.attempt}, ${show.stamp(f.at_ns)}: ${f.why}; `, end);
+    // what a process died of stands last; a line with a time is only what it did before
+    const last = f.log.trimEnd().split("\n").pop();
+    const of = last && !/^\d{4}-\d\d-\d\dT/.test(last) ? ` (${last.slice(0, 200)})` : "";
+    head.append(name, `attempt ${f.attempt}, ${show.stamp(f.at_ns)}: ${f.why}${of}; `, end);
     log.textContent = f.log.trimEnd() || "it has logged nothing";
     box.append(head, log);
     return box;
