@@ -2,6 +2,8 @@
 
 from functools import partial
 
+import numpy as np
+
 from agents import market_plan, plan
 from agents.config import RunConfig
 from envs.lookahead.check import Learned, Subject
@@ -26,7 +28,7 @@ def check(
         config: a training run.
         home: where the dataset lies.
         cuts: rows after which everything is altered.
-        steps: decisions played before each.
+        steps: decisions played before each, fewer if there are not so many to learn from.
         seed: of rows, actions and futures.
 
     Raises:
@@ -57,8 +59,12 @@ def _check_market(
             spec, given, venue, steps=steps, reward=config.env.reward, reward_scale=scale
         )
 
+    env = build(datasets, 1)
+    learned = int(np.searchsorted(env.times_ns, train_end_ns)) - 1  # decisions before its last
+    env.close()
+    del env  # a thread can have one engine
     subject = MarketSubject(datasets, train_end_ns, build)
-    return check_market(subject, cuts=cuts, steps=steps, seed=seed)
+    return check_market(subject, cuts=cuts, steps=min(steps, learned), seed=seed)
 
 
 def _learn(config: RunConfig, rows: tuple[int, int], dataset: Dataset) -> Learned:

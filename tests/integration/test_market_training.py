@@ -181,6 +181,8 @@ def test_look_ahead_check_plays_a_market_and_finds_nothing(home: Home) -> None:
         report = lookahead.check(config, home, cuts=2, steps=60)
         assert report.wrong == []
         assert {"reward", "fills", "mask", "normalization"} <= set(report.checks)
+    short = lookahead.check(config, home, cuts=1, steps=10_000)  # of 600 rows to learn from
+    assert 1_000 < short.checks["reward"].compared < 1_200  # on two futures
 
 
 def test_market_account_that_disagrees_with_its_fills_is_an_error(
