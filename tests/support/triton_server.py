@@ -1,4 +1,4 @@
-"""Triton, by nvidia-pytriton, for one exported network: `triton_server.py FOLDER PORT GRPC_PORT`."""
+"""Triton, by nvidia-pytriton, for one network: `triton_server.py FOLDER PORT GRPC_PORT`."""
 
 import sys
 from pathlib import Path
