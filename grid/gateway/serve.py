@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -122,6 +123,8 @@ async def _serve(
         sockets = [server.config.bind_socket()]
     except SystemExit:
         raise BusError(f"{own.host}:{own.port}: cannot be bound: is it taken?") from None
+    # an answer goes out in two parts, and the second would wait for the first to be confirmed
+    sockets[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     host, port = sockets[0].getsockname()[:2]
     serving = asyncio.ensure_future(server.serve(sockets))
     try:
