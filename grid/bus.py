@@ -116,7 +116,8 @@ class Publisher:
             ProtocolError: it is larger than a frame may be; it takes no sequence.
         """
         seq = self.high.get(topic, 0) + 1
-        frame = self._pack(topic, seq, event)
+        self._ts_ns = self._now_ns()
+        frame = self._pack(topic, seq, self._ts_ns, event)
         self.high[topic] = seq
         self.send(frame)
         return seq
@@ -130,10 +131,11 @@ class Publisher:
             ProtocolError: one is larger than a frame may be; those before it were sent.
         """
         frames: list[bytes] = []
-        seq, size_bytes = self.high.get(topic, 0), 0
+        seq, size_bytes, ts_ns = self.high.get(topic, 0), 0, self._now_ns() - 1
         try:
             for event in events:
-                frame = self._pack(topic, seq + 1, event)
+                ts_ns += 1
+                frame = self._pack(topic, seq + 1, ts_ns, event)
                 if len(frames) == BATCH_EVENTS or size_bytes + len(frame) > BATCH_BYTES:
                     self._send_batch(frames)
                     frames, size_bytes = [], 0
@@ -142,13 +144,16 @@ class Publisher:
                 size_bytes += len(frame)
         finally:
             self.high[topic] = seq
+            self._ts_ns = ts_ns
             self._send_batch(frames)
         return seq
 
-    def _pack(self, topic: str, seq: int, event: wire.Event) -> bytes:
+    def _now_ns(self) -> int:
         # strictly growing, whatever the clock does: it orders the events of all topics
-        self._ts_ns = max(time.time_ns(), self._ts_ns + 1)
-        frame = wire.pack(topic, self.source, self.epoch, seq, self._ts_ns, event)
+        return max(time.time_ns(), self._ts_ns + 1)
+
+    def _pack(self, topic: str, seq: int, ts_ns: int, event: wire.Event) -> bytes:
+        frame = wire.pack(topic, self.source, self.epoch, seq, ts_ns, event)
         if len(frame) > wire.MAX_FRAME_BYTES:
             raise ProtocolError(
                 f"event on {topic}: expected at most {wire.MAX_FRAME_BYTES} bytes,"
