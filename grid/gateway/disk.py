@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
+from grid import session
 from grid.gridstate import running
 from grid.home import Home
-from grid.session import MANIFEST
 from grid.topology import GridConfig
 
 _MOST: Final = 5_000
@@ -89,10 +89,12 @@ def sessions(home: Home) -> list[Session]:
     found = []
     for folder in _folders(home.sessions):
         try:
-            m = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Manifest)
+            m = msgspec.json.decode((folder / session.MANIFEST).read_bytes(), type=_Manifest)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             continue
-        found.append(Session(m.id, m.state, m.started_ns, m.ended_ns, m.events, m.lost, m.bytes))
+        is_ended = m.state != "recording"  # else its recorder may have been killed
+        said = m.state if is_ended else session.state(folder)
+        found.append(Session(m.id, said, m.started_ns, m.ended_ns, m.events, m.lost, m.bytes))
     return found
 
 
