@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from envs.market import Obs, Player, Tape, first_of_each
+from envs.player import Obs, Player
 from envs.schemes import Mask, Scheme
 from envs.stage import Stage
-from envs.views import Clock, Rows, View
+from envs.tape import Tape
+from envs.views import Clock, Rows, View, first_of_each
 from grid.errors import ConfigError, DataError
 from grid.node.commands import Command
 from grid.venue import Venue

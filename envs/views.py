@@ -143,3 +143,15 @@ def decision_times(clock: Clock, views: Sequence[View]) -> Times:
             f"their warm-up, found {len(times)}"
         )
     return times
+
+
+def first_of_each(views: Sequence[View]) -> list[Dataset]:
+    """Return what is traded where nothing else is named: the dataset of each first view.
+
+    Of bars that were made it is the ticks that they were made of.
+    """
+    found: dict[str, Dataset] = {}
+    for view in views:
+        dataset = view.dataset
+        found.setdefault(dataset.manifest.instrument.id, dataset.ticks or dataset)
+    return list(found.values())
