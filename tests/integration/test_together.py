@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import tempfile
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -189,10 +190,13 @@ class Desk:
         return "BUY" if self._side else "SELL"
 
 
-def traded(watch: Watch, n: int) -> None:
-    """Wait until `n` more decisions have ended, by an action or by the fallback."""
-    for _ in range(n):
-        watch.until(lambda e: isinstance(e, wire.Outcome), "a decision's end", 60.0)
+def traded(watch: Watch, n: int, *hows: str) -> None:
+    """Wait until `n` decisions have ended after now, in one of these ways if there are any."""
+    since_ns = time.time_ns()
+    while n:
+        event = watch.until(lambda e: isinstance(e, wire.Outcome), "a decision's end", 60.0)
+        how = getattr(event, "how", "")
+        n -= watch.events[-1][0].ts_pub_ns >= since_ns and (not hows or how in hows)
 
 
 def in_lake(folder: Path) -> Counter[Place]:
@@ -304,11 +308,11 @@ def test_every_counterpart_killed_beside_a_trading_grid_loses_and_doubles_nothin
         for each in counterparts:
             desk.redis()
             desk.settle()
-            traded(watch, 5)
+            traded(watch, 3)
             until(told, "the alerts so far to be sent")
             each.kill()
             desk.rest()
-            traded(watch, 20)
+            traded(watch, 10)
             each.start()
         until(told, "the alerts so far to be sent", 60.0)
         for each in counterparts:
@@ -320,7 +324,7 @@ def test_every_counterpart_killed_beside_a_trading_grid_loses_and_doubles_nothin
             each.start()
         desk.redis()
         desk.settle()
-        watch.outcomes(20, timeout_s=60.0)  # by actions: the champion asks the server again
+        traded(watch, 20, "action")  # the champion asks the server again
         cut_ns = last_fill(watch, desk.ids)
         place_of = f"select 1 from test.fills where client_order_id = '{desk.ids[-1]}'"
         until(lambda: postgres.has(place_of), "the last order in PostgreSQL", 60.0)
@@ -339,6 +343,7 @@ def test_every_counterpart_killed_beside_a_trading_grid_loses_and_doubles_nothin
     assert {child.phase for child in children.values()} == {"ready"}
     assert {n for n, child in children.items() if child.restarts} == {"serving"}
     # trading went on: each decision ended once, by an action or by a fallback that is counted
+    path = find(grid.home.sessions, "latest")
     (run,) = grid.runs()
     assert len(run.decisions) >= 150
     fallbacks = sum(o.how == "fallback" for o in run.outcomes.values())
@@ -346,12 +351,14 @@ def test_every_counterpart_killed_beside_a_trading_grid_loses_and_doubles_nothin
     assert 0 < fallbacks < len(run.decisions) / 2
     counted = counters(page)
     assert counted["agent-alpha", "undecided"] > 0
+    beats = (wire.event(e) for t, e, _ in Session.open(path) if t == "sys.node")
+    last = [beat for beat in beats if isinstance(beat, wire.Heartbeat)][-1]
+    assert last.counters["fallback"] == fallbacks
     # each order by hand happened once
     fills = [f.client_order_id for f in run.fills if f.client_order_id in set(desk.ids)]
     assert sorted(fills) == sorted(desk.ids)
     assert len(set(desk.ids)) == len(desk.ids) == 2 * len(counterparts) + 3
     journal = log.read(grid.home.venues / "test.sqlite", "main")
-    path = find(grid.home.sessions, "latest")
     assert [one for one in check(read([path], journal)) if one.violations] == []
     # each event is once in each place
     events = [(t, e) for t, e, _ in Session.open(path) if not t.startswith("sys.")]
