@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from agents.commands.line import COMMAND, command
-from grid.cli import Args, flag, option
+from grid.cli import Args, flag, option, whole
 from grid.errors import ConfigError
 
 
@@ -17,11 +17,12 @@ from grid.errors import ConfigError
         "what to measure",
         choices=(
             "env", "data", "parts", "vector", "bus", "decision", "replay", "realism", "train",
-            "statistics", "gateway", "lakehouse", "serving",
+            "statistics", "walks", "gateway", "lakehouse", "serving",
         ),
     ),
     flag("--peers", "env: other projects' envs, too, each installed where it is missing"),
     flag("--curve", "bus, decision: behind keys, too, beside the same without"),
+    option("--grids", "walks: random walks, a grid each (default: 20)", type=whole),
     flag("--json", "print one JSON object"),
     flag("--markdown", "print the table that the docs hold"),
 )  # fmt: skip
@@ -34,8 +35,12 @@ def _bench(args: Args) -> None:
         raise ConfigError(f"bench {args.bench}: expected --peers with env only")
     if args.curve and args.bench not in ("bus", "decision"):
         raise ConfigError(f"bench {args.bench}: expected --curve with bus or decision only")
+    if args.grids is not None and args.bench != "walks":
+        raise ConfigError(f"bench {args.bench}: expected --grids with walks only")
+    if args.grids == 0:
+        raise ConfigError("bench walks: expected --grids of 1 or more, found 0")
     bench = import_module(f"agents.bench.{args.bench}")
-    rows: list[Row] = bench.run()
+    rows: list[Row] = bench.run() if args.grids is None else bench.run(args.grids)
     if args.curve:
         rows += bench.run_curve()
     notes: list[str] = []
