@@ -14,7 +14,7 @@ from agents import provenance
 from agents.gridreport.findings import Report
 from agents.gridreport.promoting import chosen, evidence
 from agents.gridreport.report import JSON, write
-from agents.registry.evidence import DEMANDED, Evidence
+from agents.registry.evidence import DEMANDED
 from agents.registry.history import names
 from agents.registry.registry import Registry
 from agents.registry.show import describe
@@ -22,6 +22,7 @@ from agents.statistics.verdict import HOLDS, WORTH
 from agents.trials import launcher
 from agents.trials.holdout import finalize
 from agents.trials.local import Local
+from grid.dataset import to_ns
 from grid.home import Home
 from tests.support import grids_of_trials as grids
 from tests.support import runs
@@ -126,8 +127,13 @@ def test_report_of_an_opened_holdout_and_promotion_of_what_the_grid_chose(
     assert f"grid second: {f.verdict.grade}: {f.verdict.line} 1 tried" in found.said
     assert found.metrics["deflated"] == f.verdict.deflated
     registry = Registry(home.models)
-    for what in DEMANDED:
-        registry.learn(checkpoint.digest, Evidence(what=what, passed=True, said="", at=""))
+    assert launch.main(["models", "check", "grid:second", "--home", str(home.root)]) == 0
+    checked = {e.what: e for e in registry.evidence(checkpoint.digest)}
+    assert set(checked) == set(DEMANDED)
+    played = checked["evaluation"].said.partition(",")[0].split(" to ")
+    start, end = (to_ns(at) for at in f.folds[1].test)
+    assert start <= to_ns(played[0]) < to_ns(played[1]) < end, "the holdout is nobody's to check"
+    assert "comparisons of live, replay and env are equal" in checked["parity"].said
     promote = ["models", "promote", "grid:second", "tiny/champion", "--home", str(home.root)]
     status = launch.main(promote)
     assert (status == 0) == found.passed, "a grid that found nothing demands --force"
