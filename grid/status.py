@@ -11,12 +11,13 @@ from grid.bus import Addresses, Subscriber, new_context
 from grid.errors import ProtocolError
 from grid.identity import Identity
 
-# column -> the counter that it shows; a process without one shows that it does not apply
+# column -> the counters that it sums; a process without any shows that it does not apply
 COLUMNS: Final = {
-    "gaps": "gaps",
-    "late": "late",
-    "dropped": "dropped",
-    "position": "position_qty",
+    "gaps": ("gaps",),
+    "missing": ("missing", "missed"),
+    "late": ("late",),
+    "dropped": ("dropped", "events_dropped", "dropped_alerts"),
+    "position": ("position_qty",),
 }
 # what a process counts as its events: those through the broker, recorded, sent by the feed, or
 # followed by an agent; otherwise those that it published
@@ -120,7 +121,7 @@ def _events(beat: wire.Heartbeat) -> float:
 
 def _row(process: ProcessStatus) -> tuple[str, ...]:
     beat, rate = process.last, process.events_per_s
-    counted = (beat.counters.get(c) for c in COLUMNS.values())
+    counted = (_sum(beat, names) for names in COLUMNS.values())
     return (
         beat.name,
         beat.role,
@@ -130,6 +131,11 @@ def _row(process: ProcessStatus) -> tuple[str, ...]:
         "-" if rate is None else f"{rate:,.1f}",
         *("-" if n is None else f"{n:,.10g}" for n in counted),
     )
+
+
+def _sum(beat: wire.Heartbeat, names: tuple[str, ...]) -> float | None:
+    found = [beat.counters[name] for name in names if name in beat.counters]
+    return sum(found) if found else None
 
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:

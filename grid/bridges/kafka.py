@@ -50,6 +50,7 @@ class KafkaSink:
         position: what the broker has.
         acknowledged: records.
         found: records that the broker had and the position did not.
+        failures: connections that broke or were refused, and what else librdkafka tells of.
 
     Args:
         config: of the bridge.
@@ -70,6 +71,7 @@ class KafkaSink:
             ) from None
         self.acknowledged = 0
         self.found = 0
+        self.failures = 0
         self._config = config
         self._file = file
         self._saved = _load(file)
@@ -93,7 +95,7 @@ class KafkaSink:
                 "compression.type": "lz4",
                 "queue.buffering.max.messages": 2 * FLIGHT,
                 "reconnect.backoff.max.ms": 1_000,
-                "error_cb": lambda error: log.warning("kafka: %s", error),
+                "error_cb": self._failed,
             }
         )
 
@@ -123,7 +125,7 @@ class KafkaSink:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
-                "error_cb": lambda error: log.warning("kafka: %s", error),
+                "error_cb": self._failed,
             }
         )
         try:
@@ -136,6 +138,10 @@ class KafkaSink:
             return False
         finally:
             consumer.close()
+
+    def _failed(self, error: Any) -> None:
+        self.failures += 1
+        log.warning("kafka: %s", error)
 
     def _read_ends(self, consumer: Any, stopping: Callable[[], bool]) -> None:
         topics = consumer.list_topics(timeout=ASK_S).topics
@@ -237,6 +243,7 @@ class KafkaSink:
             "in_flight": float(self._flight),
             "waiting": float(len(self._waiting)),
             "found": float(self.found),
+            "failures": float(self.failures),
             "unknown": float(self._bad),
         }
 

@@ -34,7 +34,7 @@ def test_render_shows_processes_in_columns_and_says_what_is_missing() -> None:
     lines = render(Snapshot(found, ("beta",), "tcp://x:1", 2.5)).splitlines()
     assert lines[0].split() == [
         *("process", "role", "pid", "state", "uptime", "events/s"),
-        *("gaps", "late", "dropped", "position"),
+        *("gaps", "missing", "late", "dropped", "position"),
     ]
     assert lines[1].split() == [
         "broker",
@@ -46,11 +46,19 @@ def test_render_shows_processes_in_columns_and_says_what_is_missing() -> None:
         "-",
         "-",
         "-",
+        "-",
         "0",
         "-",
     ]
-    assert lines[2].split()[-4:] == ["-", "2", "-", "-10,000"]
+    assert lines[2].split()[-5:] == ["-", "-", "2", "-", "-10,000"]
     assert lines[3] == "not heard within 2.5 s: beta"
+
+
+def test_render_shows_what_a_bridge_has_dropped_and_misses() -> None:
+    counters = {"missing": 3.0, "dropped": 1.0, "events_dropped": 40.0}
+    found = fold({}, beat("bridge-redis", 1.0, counters), 1)
+    line = render(Snapshot(found, (), "tcp://x:1", 2.5)).splitlines()[1]
+    assert line.split()[-5:] == ["-", "3", "-", "41", "-"]
 
 
 def test_render_of_silence_names_the_address() -> None:
