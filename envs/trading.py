@@ -4,33 +4,26 @@ One step is one decision: the action names a target position, the engine runs on
 decision with latency, spread and fees, and the reward is what that did to the account.
 """
 
-import bisect
 import math
-import operator
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import gymnasium
-import numpy as np
-from gymnasium import spaces
-from numpy.typing import NDArray
 
 from envs import rewards
 from envs.arrivals import Arrivals
 from envs.books import book_type, meets_events
 from envs.engine import SteppedEngine
 from envs.fills import EnvFill
-from envs.fitting import check_fit, decision_rows, timed_rows
-from envs.made_bars import between, cut, seen
-from envs.pipeline import ACCOUNT, Pipeline, as_rows
-from grid.dataset import Dataset, check_finite
+from envs.fitting import check_fit, decision_rows
+from envs.made_bars import seen
+from envs.pipeline import Pipeline
+from envs.sights import Indices, Obs, Windows
+from envs.targets import Targets
+from envs.timeline import Timeline
+from grid.dataset import Dataset
 from grid.errors import ConfigError, DataError
-from grid.latency import bounds_ns
 from grid.spec import Spec
 from grid.venue import Venue
-
-type Obs = NDArray[np.float32]
-
-_EXACT_ROWS: Final = 1 << 24  # whole numbers that float32 holds
 
 
 class TradingEnv(gymnasium.Env[Obs, Any]):
@@ -96,54 +89,37 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         self.venue = venue
         self.dataset = dataset
         self.pipeline = Pipeline(spec)
-        self._lo, self._hi = decision_rows(dataset, self.pipeline, rows)
+        rows = decision_rows(dataset, self.pipeline, rows)
         self._steps = steps
         self._reward = rewards.find(reward)
         self._is_log_equity = reward == "log_equity"
         self._arrivals = Arrivals(manifest.instrument.multiplier)
         self._scale = reward_scale
-        first = self._lo - self.pipeline.warmup + 1
-        columns = {k: np.asarray(v[first : self._hi]) for k, v in dataset.columns.items()}
-        # row r of the dataset is row r - self._offset of the matrix
-        self._offset = first + self.pipeline.lookback - 1
-        features = self.pipeline.matrix(columns, first).ravel()
-        check_finite(dataset, first, self._hi)
-        # room behind the last window, so that each can be copied with the account's places
-        self._flat = np.concatenate([features, np.zeros(len(ACCOUNT), dtype=np.float32)])
-        self._account = np.zeros(len(ACCOUNT), dtype=np.float32)
-        self._width = len(spec.features)
-        self._window_size = spec.window * self._width
-        self._first = first
-        self._prices: list[float] = as_rows(columns)["close"].tolist()
-        self._times_ns: list[int] = columns["ts_event"].tolist()
-        self._at: list[int] | None = None  # by a timer: the newest row at each decision
-        if spec.timer_s:
-            self._decide_by_time()
-        available = (self._hi - self._lo - 1) // spec.every
+        self._timeline = timeline = Timeline(dataset, spec, venue, rows, self.pipeline.warmup)
+        self._prices, self._times_ns = timeline.prices, timeline.times_ns
+        self._first, self._at = timeline.first, timeline.at
+        windows = Windows(dataset, self.pipeline, rows, timeline.at)
+        sight = (
+            windows if observation == "window" else Indices(manifest.rows, spec.clip, timeline.at)
+        )
+        self.observation_space: Any = sight.space
+        self._account = sight.account
+        self._observe = sight.observe
+        targets = Targets(spec.target)
+        self.action_space = targets.space
+        self._target = targets.of
+        available = (timeline.hi - timeline.lo - 1) // spec.every
         if not 1 <= (available if steps is None else steps) <= available:
             raise DataError(
-                f"{manifest.name}: rows {self._lo} to {self._hi} allow 1 to {available} steps "
-                f"an episode, found {steps}"
+                f"{manifest.name}: rows {timeline.lo} to {timeline.hi} allow 1 to {available} "
+                f"steps an episode, found {steps}"
             )
-        self._levels = spec.target.levels if spec.target.kind == "discrete" else ()
         self._multiplier = manifest.instrument.multiplier
         self._ruin = venue.ruin * spec.capital
         self._charges = venue.charges
         self._maintenance = venue.maintenance(manifest.instrument) * self._multiplier
-        _, self._longest_ns = bounds_ns(venue)
         self._row = self._last_row = self._end_row = -1
         self._liquidated = False
-        self.action_space = (
-            spaces.Discrete(len(self._levels))
-            if self._levels
-            else spaces.Box(-1.0, 1.0, (1,), np.float32)
-        )
-        self._by_index = observation == "index"
-        self.observation_space: Any = (
-            _index_space(manifest.rows, spec.clip)
-            if self._by_index
-            else spaces.Box(-spec.clip, spec.clip, (self.pipeline.obs_size,), np.float32)
-        )
         # last, so that whatever is wrong leaves no engine behind
         self._engine = SteppedEngine(
             spec,
@@ -173,26 +149,29 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             DataError: the row asked for leaves no room for the episode.
         """
         super().reset(seed=seed)
-        every = self._spec.every
-        last_start = self._hi - 1 - (self._steps or 1) * every
+        timeline, every = self._timeline, self._spec.every
+        last_start = timeline.hi - 1 - (self._steps or 1) * every
         row = (options or {}).get("row")
-        if row is not None and self._at is not None:
-            row = bisect.bisect_left(self._at, row)
         if row is None:
-            row = self._lo
+            row = timeline.lo
             if self._steps is not None:
-                row = int(self.np_random.integers(self._lo, last_start + 1))
-        elif not self._lo <= row <= last_start:
-            raise DataError(f"first row: expected {self._lo} to {last_start}, found {row}")
-        steps = self._steps or (self._hi - 1 - row) // every
+                row = int(self.np_random.integers(timeline.lo, last_start + 1))
+        else:
+            row = timeline.number_of(row)
+            if not timeline.lo <= row <= last_start:
+                raise DataError(f"first row: expected {timeline.lo} to {last_start}, found {row}")
+        steps = self._steps or (timeline.hi - 1 - row) // every
         self._row = row
         self._last_row = row + steps * every
-        self._end_row = self._reach(self._last_row)
+        self._end_row = timeline.reach(self._last_row)
         self._liquidated = False
         fill_seed = (options or {}).get("fill_seed")
         if fill_seed is None and self.venue.draws:
             fill_seed = int(self.np_random.integers(1 << 31))
-        self._start_engine(fill_seed)
+        market, times_ns = timeline.market(row, self._end_row)
+        self._engine.start(
+            market.manifest, market.columns, fill_seed, events=market.events, times_ns=times_ns
+        )
         self._fills_seen = 0
         self._traded = 0.0
         self._behind = 0
@@ -207,7 +186,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
 
             self._film = Film()
             self._add_to_film(info)
-        return self._observe(), info
+        return self._observe(row), info
 
     def step(self, action: Any) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
         """Move to the action's target and run to the next decision.
@@ -252,7 +231,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         if equity != before or not self._behind:
             self._remember_account(price)
         truncated = self._row >= self._last_row and not terminated
-        obs, info = self._observe(), self._info(price)
+        obs, info = self._observe(self._row), self._info(price)
         if terminated:
             self._last_row = self._row
         if self._film is not None:
@@ -294,65 +273,10 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         self._engine.close()
         self._last_row = self._row
 
-    def _decide_by_time(self) -> None:
-        """Count decisions in place of rows: what follows is by the number of the decision."""
-        first, timer_ns = self._first, self._spec.timer_ns
-        newest, times_ns = timed_rows(np.array(self._times_ns), self._lo - first, timer_ns)
-        if len(newest) < 2:
-            raise DataError(
-                f"{self.dataset.manifest.name}: expected two decisions or more, every "
-                f"{self._spec.timer_s:g} s from row {self._lo} to {self._hi}, found {len(newest)}"
-            )
-        self._at = (newest + first).tolist()
-        self._prices = [self._prices[row] for row in newest.tolist()]
-        self._times_ns = times_ns.tolist()
-        self._lo, self._hi, self._first = 0, len(newest), 0
-
-    def _start_engine(self, fill_seed: int | None) -> None:
-        """Run the engine to the first decision, on what it needs until the last one."""
-        dataset, times_ns = self.dataset, None
-        if self._at is None and dataset.ticks is None:
-            market = cut(dataset, self._row, self._end_row + 1)
-        else:
-            first = self._first
-            times_ns = self._times_ns[self._row - first : self._end_row - first + 1]
-            market = between(dataset.ticks or dataset, times_ns[0], times_ns[-1])
-        self._engine.start(
-            market.manifest, market.columns, fill_seed, events=market.events, times_ns=times_ns
-        )
-
     def _add_to_film(self, info: dict[str, Any]) -> None:
         self._film.add(
             info["ts_event_ns"], info["price"], info["position_qty"], info["equity"], info["fills"]
         )
-
-    def _target(self, action: Any) -> float:
-        if self._levels:
-            try:
-                index = operator.index(action)
-                if index >= 0:
-                    return self._levels[index]
-            except (TypeError, IndexError):
-                pass
-            raise ConfigError(
-                f"action: expected a whole number from 0 to {len(self._levels) - 1}, "
-                f"found {action!r}"
-            )
-        target = float(np.asarray(action, dtype=np.float64).reshape(-1)[0])
-        if not -1.0 <= target <= 1.0:
-            raise ConfigError(f"action: expected a target from -1 to 1, found {target}")
-        return target
-
-    def _reach(self, last_row: int) -> int:
-        """The last row that the engine is given: beyond the episode's, to be closed out on."""
-        if not self.venue.liquidation:
-            return last_row
-        every, times_ns = self._spec.every, self._times_ns
-        # one order may be under way already when the closing one is sent
-        until_ns = times_ns[last_row - self._first] + 2 * self._longest_ns
-        rows = bisect.bisect_right(times_ns, until_ns) + self._first - last_row
-        decisions = max(2, -(-rows // every))
-        return last_row + min(decisions, (self._hi - 1 - last_row) // every) * every
 
     def _liquidate(self, price: float) -> float:
         """Close the position, as far as there are rows; return the price at the end."""
@@ -396,19 +320,6 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             ledger.position_qty, ledger.pending_qty, ledger.unrealized(price), self._equity
         )
 
-    def _observe(self) -> Obs:
-        if self._by_index:
-            index: Obs = np.empty(1 + len(ACCOUNT), dtype=np.float32)
-            index[0] = self._row if self._at is None else self._at[self._row]
-            index[1:] = self._account
-            return index
-        row = self._row if self._at is None else self._at[self._row]
-        end = (row - self._offset + 1) * self._width
-        size = self._window_size
-        obs: Obs = self._flat[end - size : end + len(ACCOUNT)].copy()
-        obs[size:] = self._account
-        return obs
-
     def _info(self, price: float) -> dict[str, Any]:
         ledger = self._ledger
         new: list[EnvFill] = []
@@ -427,14 +338,3 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             "liquidated": self._liquidated,
             "fills": new,
         }
-
-
-def _index_space(rows: int, clip: float) -> spaces.Box:
-    if rows > _EXACT_ROWS:
-        raise ConfigError(
-            f"observation: index is exact up to {_EXACT_ROWS:,} rows, the dataset has {rows:,}"
-        )
-    bound = np.full(1 + len(ACCOUNT), clip, dtype=np.float32)
-    low, high = -bound, bound
-    low[0], high[0] = 0.0, rows
-    return spaces.Box(low, high, dtype=np.float32)

@@ -84,7 +84,7 @@ def _step(dataset: Dataset, spec: Spec, venue: Venue) -> dict[str, float]:
             + _us(partial(env._order_qty, 1.0, 100.0, 0.0), n),
             "step_account": _us(partial(env._remember_account, price), n),
             "step_reward": _us(partial(env._rewarded, equity, equity * 1.0001), n),
-            "step_observe": _us(env._observe, n),
+            "step_observe": _us(partial(env._observe, env._row), n),
             "step_info": _us(partial(env._info, price), n),
         }
 

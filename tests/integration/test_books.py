@@ -134,7 +134,7 @@ def test_what_the_book_cannot_fill_is_canceled_and_ordered_again(make):
 def test_episode_may_begin_anywhere_on_the_same_book(make, kind):
     """What is filled from a row on is the same whether the engine began there or long before."""
     env = make(kind)
-    lo, row = env._lo, 120
+    lo, row = env._timeline.lo, 120
     late = played(env, actions(25), options={"row": row})[1]
     idle = [1] * (row - lo)
     early = played(env, [*idle, *actions(25)], options={"row": lo})[1]

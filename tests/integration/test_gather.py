@@ -92,7 +92,7 @@ def test_rollout_buffer_of_a_usual_observation_is_fifty_times_smaller():
 
 
 def test_dataset_that_is_too_long_for_exact_row_numbers_is_refused(monkeypatch):
-    monkeypatch.setattr("envs.trading._EXACT_ROWS", 100)
+    monkeypatch.setattr("envs.sights._EXACT_ROWS", 100)
     data = dataset(bar_columns())
     with pytest.raises(ConfigError, match="exact up to 100 rows, the dataset has 400"):
         TradingEnv(data, spec_for(data), VENUE, observation="index")

@@ -71,7 +71,7 @@ class Leak:
 
     def __init__(self, env: TradingEnv, spec: Spec) -> None:
         self.spec = spec
-        lo = env._lo - Pipeline(spec).lookback + 1
+        lo = env._timeline.lo - Pipeline(spec).lookback + 1
         columns = {k: np.asarray(v[lo:]) for k, v in env.dataset.columns.items()}
         returns = Pipeline(spec).raw(columns)[:, spec.features.index("log_return:1")]
         self._next = iter(np.append(returns[1:], 0.0))
