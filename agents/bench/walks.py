@@ -70,7 +70,7 @@ class Judged(NamedTuple):
 
 
 def run(grids: int = GRIDS) -> list[Row]:
-    """Measure; takes some fifteen seconds a grid on two cores.
+    """Measure; a grid takes some 23 seconds of a core, shared among as many as there are.
 
     Args:
         grids: random walks, each with a grid of its own.
