@@ -7,55 +7,30 @@ it, so a node that is stuck is silent, and its supervisor and the agents notice.
 import asyncio
 import logging
 import platform
-from collections.abc import Iterator
-from decimal import Decimal
 from importlib.metadata import version
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import uvloop
 import zmq
-from nautilus_trader.adapters.sandbox import (
-    SandboxExecutionClientConfig,
-    SandboxExecutionClientFactory,
-)
-from nautilus_trader.common import Environment, LoggerConfig, LogLevel
-from nautilus_trader.live import (
-    DataClientConfig,
-    ExecutionClientConfig,
-    LiveExecutionEngineConfig,
-    LiveNode,
-    LiveRiskEngineConfig,
-    RoutingConfig,
-)
-from nautilus_trader.model import AccountType, BookType, Currency, Money, OmsType, TraderId
-from nautilus_trader.model import Venue as EngineVenue
 
 from grid import wire
 from grid.audit import Audit
-from grid.bus import (
-    BROKER_TIMEOUT_S,
-    Publisher,
-    Requester,
-    Responder,
-    Subscriber,
-    new_context,
-    wait_until_flowing,
-)
+from grid.bus import BROKER_TIMEOUT_S, Publisher, Responder, new_context, wait_until_flowing
 from grid.epoch import next_epoch
-from grid.errors import ArgonautError, EngineError, ProtocolError
+from grid.errors import ArgonautError, EngineError
 from grid.history import history_of
-from grid.instrument import Instrument
 from grid.latency import Latency
 from grid.node.bus_link import BusLink
-from grid.node.costs import fee_model, fill_model
-from grid.node.data_client import Wiring, factory
-from grid.node.departure import ASK_S, PATIENCE_S, Departure
-from grid.node.exec_client import PaperWiring, paper_factory
+from grid.node.data_client import Wiring
+from grid.node.departure import Departure
+from grid.node.engine_build import as_traded, build_node
+from grid.node.exec_client import PaperWiring
 from grid.node.gate import Gate
 from grid.node.guard import Guard
 from grid.node.manual import ManualOrders
+from grid.node.parting import part
 from grid.node.routes import PaperRoute, Route, SandboxRoute
 from grid.node.setup import NodeSetup
 from grid.node.strategy import AgentStrategy
@@ -66,8 +41,6 @@ log = logging.getLogger(__name__)
 _PULSE_S: Final = 0.5
 _ANNOUNCE_BEATS: Final = 10
 _WINDOW: Final = 256  # events under way when the feed does not wait for decisions
-_KEPT_MINS: Final = 1  # what is closed stays in the engine's cache for so long
-_LOOK_S: Final = 0.02  # between two looks at what came, while the node waits to end
 
 
 def run(setup: NodeSetup, life: Lifeline) -> None:
@@ -161,7 +134,7 @@ class _Node:
             address=setup.addresses.feed,
             epoch=epoch,
             warmup=setup.warmup,
-            instrument=_as_traded(setup),
+            instrument=as_traded(setup),
             venue=setup.venue,
             bar_type=setup.spec.bar_type if setup.spec.rows == "bar" else "",
             on_history=self._link.market.history,
@@ -183,7 +156,7 @@ class _Node:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        node = self._build()
+        node = build_node(self._setup, self._wiring, self._paper, self._strategy)
         self._handle = node.handle()
         loop.add_reader(self._life.wake_fd, self._handle.stop)
         self._started_s = loop.time()
@@ -210,47 +183,6 @@ class _Node:
         if self._error is not None:
             error = self._error
             raise EngineError(f"the strategy failed: {type(error).__name__}: {error}") from error
-
-    def _build(self) -> Any:
-        builder = LiveNode.builder("ARGONAUT", TraderId("ARGONAUT-001"), Environment.SANDBOX)
-        builder = builder.with_logging(
-            LoggerConfig(stdout_level=LogLevel.WARNING, is_colored=False, print_config=False)
-        )
-        builder = builder.with_timeout_connection(30)
-        builder = builder.with_delay_post_stop_secs(0).with_delay_shutdown_secs(0)
-        builder = builder.with_risk_engine_config(
-            LiveRiskEngineConfig(max_order_submit_rate="10000/00:00:01")
-        )
-        builder = builder.add_data_client(
-            "FEED", factory(self._wiring)(), DataClientConfig(), RoutingConfig(default=True)
-        )
-        if self._paper is None:
-            builder = builder.add_simulated_exec_client(
-                "SANDBOX", SandboxExecutionClientFactory(), _sandbox(self._setup)
-            )
-        else:
-            builder = builder.add_exec_client(
-                "PAPER",
-                paper_factory(self._paper)(),
-                ExecutionClientConfig(),
-                RoutingConfig(default=True),
-            )
-        # the paper client repeats what has no reply, and the sandbox replies at once: the engine
-        # need not ask again; what is closed it would keep for ever
-        builder = builder.with_exec_engine_config(
-            LiveExecutionEngineConfig(
-                inflight_check_interval_ms=0 if self._paper else None,
-                purge_closed_orders_interval_mins=1,
-                purge_closed_orders_buffer_mins=_KEPT_MINS,
-                purge_closed_positions_interval_mins=1,
-                purge_closed_positions_buffer_mins=_KEPT_MINS,
-                purge_account_events_interval_mins=1,
-                purge_account_events_lookback_mins=_KEPT_MINS,
-            )
-        )
-        node = builder.build()
-        node.add_strategy(self._strategy)
-        return node
 
     def _paper_wiring(self) -> PaperWiring:
         setup = self._setup
@@ -331,29 +263,13 @@ class _Node:
         leaving = Departure(
             setup.name, publisher.epoch, topic, publisher.high[topic], recorded=setup.recorded
         )
-        loop = asyncio.get_running_loop()
-        subscriber = Subscriber(self._context, setup.addresses.events_out, ["sys."])
-        requester = Requester(self._context, setup.addresses.requests)
-        deadline_s = loop.time() + PATIENCE_S
-        ask_s = 0.0
-        try:
-            while not leaving.safe and loop.time() < deadline_s:
-                if loop.time() >= ask_s:
-                    ask_s = loop.time() + ASK_S
-                    publisher.heartbeat(self._state, self._counters())
-                    if leaving.want is not None:
-                        requester.send(leaving.want)  # again if no broker takes it yet
-                await asyncio.sleep(_LOOK_S)
-                self._link.serve()
-                if (reply := requester.recv()) is not None:
-                    leaving.reply(reply)
-                for beat, epoch in _beats(subscriber):
-                    leaving.heard(beat, epoch)
-            if not leaving.safe:
-                log.warning("nobody has confirmed the last event within %g s", PATIENCE_S)
-        finally:
-            subscriber.close()
-            requester.close()
+        await part(
+            leaving,
+            self._context,
+            setup.addresses,
+            beat=lambda: publisher.heartbeat(self._state, self._counters()),
+            serve=self._link.serve,
+        )
         self._handle.stop()
 
     def _fail(self, error: BaseException) -> None:
@@ -386,48 +302,6 @@ class _Node:
             "resubscribed": float(client.resubscribed if client else 0),
             "bad": float(self._responder.bad + (client.bad if client else 0)),
         }
-
-
-def _beats(subscriber: Subscriber) -> Iterator[tuple[wire.Heartbeat, int]]:
-    for _, envelope, _ in subscriber.drain(_WINDOW):
-        try:
-            event = wire.event(envelope)
-        except ProtocolError:
-            continue
-        if isinstance(event, wire.Heartbeat):
-            yield event, envelope.epoch
-
-
-def _sandbox(setup: NodeSetup) -> SandboxExecutionClientConfig:
-    currency = Currency.from_str(setup.instrument.currency)
-    margin = setup.venue.account == "margin"
-    return SandboxExecutionClientConfig(
-        venue=EngineVenue(setup.instrument.venue),
-        starting_balances=[Money(setup.spec.capital, currency)],
-        base_currency=currency if margin else None,
-        oms_type=OmsType.NETTING,
-        account_type=AccountType.MARGIN if margin else AccountType.CASH,
-        default_leverage=Decimal(str(setup.venue.leverage)),
-        fee_model=fee_model(setup.venue),
-        fill_model=fill_model(setup.venue, setup.venue.fill_seed),
-        book_type=BookType.L2_MBP if setup.spec.book else BookType.L1_MBP,
-        bar_execution=False,
-        queue_position=setup.venue.queue_position,
-        liquidity_consumption=setup.venue.liquidity_consumption,
-    )
-
-
-def _as_traded(setup: NodeSetup) -> Instrument:
-    """Return the instrument as the engine is to know it."""
-    instrument = setup.instrument
-    if not setup.paper:
-        return instrument
-    # an account that is reported to the engine has no leverage there: it goes into the margins
-    return msgspec.structs.replace(
-        instrument,
-        margin_init=instrument.margin_init / setup.venue.leverage,
-        margin_maint=instrument.margin_maint / setup.venue.leverage,
-    )
 
 
 def _info(setup: NodeSetup, epoch: int) -> wire.StrategyInfo:
