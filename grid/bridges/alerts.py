@@ -1,7 +1,8 @@
 """The sink that tells people: rules make alerts of events, apprise sends them.
 
 Alerts are on disk before the position passes what they tell, and leave it after they were sent: a
-crash loses none, and repeats one only if it falls between the two.
+crash loses none, and repeats one only if it falls between the two. On a disk that is full they are
+sent nevertheless.
 """
 
 import importlib
@@ -135,6 +136,7 @@ class AlertSink:
             summary=config.summary,
         )
         self._changed = False
+        self._unsaved = 0
         self._save_s = 0.0
         self._beats: dict[str, wire.Heartbeat] = {}
 
@@ -192,6 +194,7 @@ class AlertSink:
             "known": float(outbox.repeated),
             "dropped_alerts": float(outbox.dropped),
             "failed": float(outbox.failed),
+            "unsaved": float(self._unsaved),
         }
 
     def close(self) -> None:
@@ -205,5 +208,12 @@ class AlertSink:
     def _save(self, now_s: float) -> None:
         self._saved.position = self.position.marks()
         self._saved.saved_ns = time.time_ns()
-        write_atomic(self._file, msgspec.json.encode(self._saved))
-        self._changed, self._save_s = False, now_s
+        self._save_s = now_s
+        try:
+            write_atomic(self._file, msgspec.json.encode(self._saved))
+        except OSError as e:  # a disk that is full is no reason to tell nobody anything
+            self._changed = True
+            self._unsaved += 1
+            log.warning("%s: not written: %s", self._file, e)
+        else:
+            self._changed = False

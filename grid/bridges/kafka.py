@@ -51,6 +51,7 @@ class KafkaSink:
         acknowledged: records.
         found: records that the broker had and the position did not.
         failures: connections that broke or were refused, and what else librdkafka tells of.
+        unsaved: times that the position could not be written.
 
     Args:
         config: of the bridge.
@@ -72,6 +73,7 @@ class KafkaSink:
         self.acknowledged = 0
         self.found = 0
         self.failures = 0
+        self.unsaved = 0
         self._config = config
         self._file = file
         self._saved = _load(file)
@@ -244,6 +246,7 @@ class KafkaSink:
             "waiting": float(len(self._waiting)),
             "found": float(self.found),
             "failures": float(self.failures),
+            "unsaved": float(self.unsaved),
             "unknown": float(self._bad),
         }
 
@@ -296,8 +299,14 @@ class KafkaSink:
     def _save(self, now_s: float) -> None:
         self._saved.position = self.position.marks()
         self._saved.saved_ns = time.time_ns()
-        write_atomic(self._file, msgspec.json.encode(self._saved))
-        self._changed, self._save_s = False, now_s
+        self._save_s = now_s
+        try:
+            write_atomic(self._file, msgspec.json.encode(self._saved))
+        except OSError as e:  # of a disk that is full; the records themselves say how far they are
+            self.unsaved += 1
+            log.warning("%s: not written: %s", self._file, e)
+        else:
+            self._changed = False
 
 
 def _load(file: Path) -> Saved:

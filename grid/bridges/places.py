@@ -3,6 +3,7 @@
 A file is written under a hidden name, whole and for good, and is then given its own name.
 """
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -18,6 +19,7 @@ from grid.errors import BridgeError, ConfigError, UnreachableError
 MANIFEST: Final = "lake.json"
 S3: Final = "s3://"
 _LOCK: Final = ".lock"
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Place(Protocol):
@@ -136,8 +138,9 @@ class Folder:
         (self._folder / path).unlink()
 
     def trouble(self, error: OSError) -> BridgeError:
-        """See `Place`."""
-        return BridgeError(f"{self._folder}: cannot be written: {error.strerror or error}")
+        """See `Place`; room may be made on a disk that is full."""
+        kind = UnreachableError if error.errno in _FULL else BridgeError
+        return kind(f"{self._folder}: cannot be written: {error.strerror or error}")
 
     def close(self) -> None:
         """See `Place`."""

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,17 @@ from urllib.parse import parse_qs
 import msgspec
 import pytest
 
-from grid.bridges.alerts import Sender, load
+from grid import wire
+from grid.bridges.alerts import AlertSink, Sender, load
+from grid.bridges.config import AlertsConfig
 from grid.bus import Addresses
 from grid.errors import ConfigError
+from grid.mender import Arrived
+from tests.support.disks import fill, small_disk
 from tests.support.grids import Grid
 from tests.support.procs import Procs, until
+
+__all__ = ["small_disk"]
 
 TOKEN = "12:secret"
 CHAT, STRANGER = 42, 7
@@ -154,3 +160,26 @@ def test_address_that_nobody_knows_is_refused_without_being_told() -> None:
     with pytest.raises(ConfigError, match="number 2, of kind 'nobody', that is not one") as found:
         Sender(["json://localhost", "nobody://secret"])
     assert "secret" not in str(found.value)
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
+def test_alert_is_told_although_the_disk_is_full(small_disk: Path, receiver: Receiver) -> None:
+    file = small_disk / "alerts.json"
+    sink = AlertSink("test", AlertsConfig(), file, Sender([receiver.url]), time.time_ns())
+    filler = fill(small_disk)
+    halted = wire.Halted("S-1", 1, "limits", "loss", 1, 1)
+    frame = wire.pack("exec.S-1", "node", 1, 1, time.time_ns(), halted)
+    sink.put(Arrived(0, *wire.unpack(frame), frame))
+
+    def turned(fact: Callable[[], bool]) -> bool:
+        sink.turn(time.monotonic())
+        return fact()
+
+    until(lambda: turned(lambda: receiver.titles() == ["test: halted"]), "the alert")
+    assert not file.exists()
+    assert sink.counters()["unsaved"] > 0
+    filler.unlink()
+    until(lambda: turned(file.exists), "what is kept")
+    until(lambda: turned(lambda: not load(file).kept.waiting), "the alert to be off the disk")
+    sink.close()
+    assert receiver.titles() == ["test: halted"]

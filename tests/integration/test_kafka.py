@@ -6,17 +6,25 @@ The broker is librdkafka's mock, which speaks the protocol and can be taken down
 
 import os
 import signal
+import time
 import uuid
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from grid import wire
+from grid.bridges.config import KafkaConfig
+from grid.bridges.kafka import KafkaSink
 from grid.bridges.record import place
 from grid.bus import Addresses
+from grid.mender import Arrived
 from grid.session import Session, find
 from tests.support import kafka
+from tests.support.disks import fill, small_disk
 from tests.support.grids import LAUNCH, Grid
 from tests.support.procs import Procs, until
+
+__all__ = ["small_disk"]
 
 REAL = os.environ.get("ARGONAUT_KAFKA", "")
 
@@ -68,3 +76,27 @@ def test_bridge_killed_and_broker_down_lose_and_double_no_record(
     anew = procs.python(LAUNCH, *whole, "--home", grid.home.root)
     assert anew.wait(60) == 0, anew.text
     assert anew.expect("records sent").startswith("0 records sent, ")
+
+
+def test_position_that_a_full_disk_does_not_take_is_written_when_there_is_room(
+    procs: Procs, small_disk: Path
+) -> None:
+    broker = procs.python(Path(kafka.__file__))
+    servers = broker.expect("kafka at").split()[-1]
+    file = small_disk / "kafka.json"
+    sink = KafkaSink(KafkaConfig(servers=servers, topic="full"), file)
+    filler = fill(small_disk)
+    topic = "md.X.SIM.quote"
+    frame = wire.pack(topic, "feed", 1, 1, 1, wire.Quote("X.SIM", 1, 1.0, 1.1, 5.0, 6.0))
+    sink.put(Arrived(0, *wire.unpack(frame), frame))
+
+    def turned(fact: Callable[[], bool]) -> bool:
+        sink.turn(time.monotonic())
+        return fact()
+
+    until(lambda: turned(lambda: sink.unsaved > 0), "an attempt to write it")
+    assert not file.exists()
+    filler.unlink()
+    until(lambda: turned(file.exists), "the position")
+    sink.close()
+    assert sink.counters()["acknowledged"] == 1

@@ -22,8 +22,11 @@ from grid.bus import Addresses
 from grid.errors import BridgeError
 from grid.mender import Arrived
 from grid.session import Session, find
+from tests.support.disks import fill, small_disk
 from tests.support.grids import LAUNCH, Grid
 from tests.support.procs import Procs, until
+
+__all__ = ["small_disk"]
 
 TOPIC = "md.X.SIM.quote"
 DAY_NS = 86_400_000_000_000
@@ -124,6 +127,21 @@ def test_lake_of_an_older_schema_is_read_and_compacted_with_the_new_column(
         assert duckdb.sql(sql).fetchall() == [(1, None), (2, False)]
     (file,) = tmp_path.rglob("*.parquet")
     assert pq.read_schema(file).names[-1] == "history"
+
+
+def test_lake_on_a_full_disk_waits_for_room_and_then_has_every_row_once(small_disk: Path) -> None:
+    with Lake(small_disk / "lake") as lake:
+        sink = LakeSink(lake, flush_rows=2, flush_s=0.0)
+        for seq in (1, 2):
+            sink.put(quote(seq))
+        filler = fill(small_disk)
+        for seq in (3, 4):
+            sink.put(quote(seq))
+        assert (sink.full, sink.failures) == (True, 1)
+        filler.unlink()
+        until(lambda: sink.turn(1e12) or not sink.full, "the disk")
+        sink.close()
+    assert seqs(small_disk / "lake") == [1, 2, 3, 4]
 
 
 def test_lake_with_a_damaged_manifest_says_so(tmp_path: Path) -> None:

@@ -21,3 +21,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"a disk cannot be mounted here: {mounted.stderr.decode().strip()}")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], timeout=10, check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Fill the disk that a folder lies on; return the file to delete for room."""
+    file = folder / "filler"
+    with pytest.raises(OSError, match="No space left"):
+        file.write_bytes(bytes(1 << 20))
+    return file
