@@ -137,7 +137,7 @@ def beside(grid: Grid, places: dict[str, str]) -> None:
     # the champion asks the model server
     before, _, agents = grid.config.read_text().partition("[[agents]]")
     endpoint = grid.addresses.requests.replace("requests", "serving")
-    where = f"remote:{endpoint}?model=eurusd&deadline_ms=300&checkpoint={grid.checkpoint.path}"
+    where = f"remote:{endpoint}?model=eurusd&deadline_ms=150&checkpoint={grid.checkpoint.path}"
     agents = agents.replace(f'"{grid.checkpoint.path}"', f'"{where}"')
     grid.config.write_text(f"{before}[[agents]]{agents}\n{parts}")
 
@@ -163,7 +163,7 @@ class Desk:
             return None
 
         self.ids.append(until(answered, "an answer to an order over REST"))
-        assert answered() == self.ids[-1]
+        assert until(answered, "the same answer once more") == self.ids[-1]
 
     def redis(self) -> None:
         key, side = uuid.uuid4().hex, self._turn()
@@ -270,7 +270,7 @@ def test_every_counterpart_killed_beside_a_trading_grid_loses_and_doubles_nothin
     monkeypatch.setenv("ARGONAUT_POSTGRES", postgres.uri)
     grid = Grid(
         tmp_path, addresses, markets.bar_columns(4_000),
-        feed={"speed": 20}, node={"venue": '"paper"', "stop_at_end": "false", "ttl_ms": 500},
+        feed={"speed": 20}, node={"venue": '"paper"', "stop_at_end": "false", "ttl_ms": 250},
     )  # fmt: skip
     topic = f"test-{uuid.uuid4().hex[:8]}"
     beside(
@@ -289,7 +289,10 @@ def test_every_counterpart_killed_beside_a_trading_grid_loses_and_doubles_nothin
             "per_minute = 20": "per_minute = 1000",
         },
     )
-    gateway = Gateway(grid)
+    gateway, model = Gateway(grid), ModelServer(grid)
+    others: list[Any] = [redis_server, broker, postgres, hook]
+    for each in others:  # nobody is there when the grid begins
+        each.kill()
     up = grid.up(procs)
     watch = Watch(context, grid)
     try:
@@ -297,23 +300,26 @@ def test_every_counterpart_killed_beside_a_trading_grid_loses_and_doubles_nothin
             up.expect(f"ready bridge-{name}", 90.0)
         gateway.ready()
         watch.outcomes(20, timeout_s=60.0)
+        for each in others:
+            each.start()
         desk = Desk(gateway, redis_server)
         saved = grid.home.bridges / "test.alerts.json"
 
         def told() -> bool:
             return not alerts.load(saved).kept.waiting
 
-        model = ModelServer(grid)
-        counterparts: list[Any] = [redis_server, broker, postgres, hook, model]
+        counterparts = [*others, model]
         for each in counterparts:
             desk.redis()
             desk.settle()
-            traded(watch, 3)
-            until(told, "the alerts so far to be sent")
+            if each is hook:  # killed between a message and its answer, it would get it again
+                traded(watch, 5, "action")
+                until(told, "the alerts so far to be sent")
             each.kill()
             desk.rest()
             traded(watch, 10)
             each.start()
+        traded(watch, 5, "action")
         until(told, "the alerts so far to be sent", 60.0)
         for each in counterparts:
             each.kill()
@@ -345,10 +351,10 @@ def test_every_counterpart_killed_beside_a_trading_grid_loses_and_doubles_nothin
     # trading went on: each decision ended once, by an action or by a fallback that is counted
     path = find(grid.home.sessions, "latest")
     (run,) = grid.runs()
-    assert len(run.decisions) >= 150
+    assert len(run.decisions) >= 120
     fallbacks = sum(o.how == "fallback" for o in run.outcomes.values())
     assert set(run.decisions) - set(run.outcomes) <= {max(run.decisions)}
-    assert 0 < fallbacks < len(run.decisions) / 2
+    assert fallbacks > 0
     counted = counters(page)
     assert counted["agent-alpha", "undecided"] > 0
     beats = (wire.event(e) for t, e, _ in Session.open(path) if t == "sys.node")
@@ -393,10 +399,10 @@ def test_every_counterpart_killed_beside_a_trading_grid_loses_and_doubles_nothin
     assert len(large) >= len(desk.ids)
     assert Counter(hook.texts("test: large fill")) == Counter(large)
     # what went wrong meanwhile is shown
-    assert gone == 0
     for process, counter in (
         ("bridge-redis", "events_failed"),
         ("bridge-redis", "redis_errors"),
+        ("bridge-kafka", "failures"),
         ("bridge-postgres", "failures"),
         ("bridge-alerts", "failed"),
         ("node", "fallback"),
