@@ -28,7 +28,7 @@ def render(state: State, own: Mapping[str, float], now_ns: int) -> str:
 def _metrics(
     state: State, own: Mapping[str, float], now_ns: int
 ) -> Iterator[tuple[str, str, str, list[Sample]]]:
-    found = state.processes(now_ns)
+    found = state.presence.rows(now_ns)
     labels = [{"process": p.name, "role": p.role} for p in found]
     pairs = list(zip(labels, found, strict=True))
     yield (

@@ -8,22 +8,17 @@ import msgspec
 
 from grid import wire
 from grid.gateway import rows
+from grid.gateway.blotter import Blotter
+from grid.gateway.portfolio import Portfolio
+from grid.gateway.presence import Presence
 from grid.instrument import Instrument
 from grid.spec import Spec
-from grid.status import ProcessStatus, fold
 
-MANUAL: Final = "manual-"
-ALIVE_NS: Final = 3_000_000_000  # silent for longer, a process counts as gone
 _MARKET: Final = 2_000  # events a topic
 _TOPICS: Final = 200
 _DECISIONS: Final = 5_000
-_ORDERS: Final = 10_000
-_FILLS: Final = 10_000
 _CONTROL: Final = 1_000
 _AGENTS: Final = 1_000
-_PROCESSES: Final = 1_000
-_OVER: Final = ("filled", "rejected", "denied", "canceled", "expired")
-_DUST: Final = 1e-9
 
 
 class State:
@@ -33,27 +28,27 @@ class State:
 
     Attributes:
         market: topic -> its newest events.
+        presence: the processes.
         orders: by client order id, oldest first.
         manual: client order id -> what a person asked for, and whether it was done.
     """
 
     def __init__(self) -> None:
         self.market: dict[str, deque[rows.Event]] = {}
-        self.accounts: dict[str, rows.Account] = {}
-        self.positions: dict[str, rows.Position] = {}
-        self.points: dict[str, deque[rows.Point]] = {}
         self.strategies: dict[str, rows.Strategy] = {}
         self.agents: OrderedDict[tuple[str, str], rows.Agent] = OrderedDict()
         self.decisions: OrderedDict[tuple[str, int, int], rows.Decision] = OrderedDict()
-        self.orders: OrderedDict[str, rows.Order] = OrderedDict()
-        self.manual: OrderedDict[str, wire.Manual] = OrderedDict()
-        self.fills: deque[rows.Fill] = deque(maxlen=_FILLS)
         self.control: deque[rows.Control] = deque(maxlen=_CONTROL)
         self.gaps: deque[rows.Gap] = deque(maxlen=_CONTROL)
-        self.beats: dict[str, ProcessStatus] = {}
-        self.heard_ns: dict[str, int] = {}
+        self.presence = Presence()
         self._asked_ns: dict[tuple[str, int, int], int] = {}
         self._n = itertools.count(1)
+        self._blotter = Blotter(self._n)
+        self.orders, self.manual = self._blotter.orders, self._blotter.manual
+        self.fills = self._blotter.fills
+        self._portfolio = Portfolio(self._n)
+        self.accounts, self.positions = self._portfolio.accounts, self._portfolio.positions
+        self.points = self._portfolio.points
 
     # -- in -----------------------------------------------------------------------------------
 
@@ -63,7 +58,7 @@ class State:
             case wire.Bar() | wire.Quote() | wire.Trade() | wire.Depth():
                 self._market(event, shown)
             case wire.Heartbeat():
-                self._beat(event, shown.epoch, now_ns)
+                self.presence.beat(event, shown.epoch, now_ns)
             case wire.Decision():
                 self._decision(event, shown.ts_pub_ns)
             case wire.Outcome():
@@ -71,7 +66,7 @@ class State:
             case wire.Acted():
                 self._acted(event)
             case wire.OrderUpdate():
-                self._order(event)
+                self._blotter.update(event)
             case wire.Fill():
                 self._fill(event)
             case wire.StrategyInfo():
@@ -93,50 +88,16 @@ class State:
 
     # -- out ----------------------------------------------------------------------------------
 
-    def processes(self, now_ns: int) -> list[rows.Process]:
-        """Return the processes that were heard, by name."""
-        return [
-            rows.Process(
-                name=name,
-                role=seen.last.role,
-                pid=seen.last.pid,
-                epoch=seen.epoch,
-                state=seen.last.state,
-                uptime_s=seen.last.uptime_s,
-                events_per_s=seen.events_per_s,
-                alive=self.is_alive(name, now_ns),
-                last_beat_ns=self.heard_ns[name],
-                counters=dict(seen.last.counters),
-                streams=dict(seen.last.streams),
-            )
-            for name, seen in sorted(self.beats.items())
-        ]
-
-    def is_alive(self, name: str, now_ns: int) -> bool:
-        """Say whether a process was heard of late, and did not say that it stops."""
-        beat = self.beats.get(name)
-        if beat is None or beat.last.state in ("stopping", "stopped"):
-            return False
-        return now_ns - self.heard_ns[name] < ALIVE_NS
-
-    def has(self, role: str, now_ns: int) -> bool:
-        """Say whether a process of that role is alive."""
-        return any(
-            seen.last.role == role and self.is_alive(name, now_ns)
-            for name, seen in self.beats.items()
-        )
-
     def agents_now(self, now_ns: int) -> list[rows.Agent]:
         """Return the agents, with what their heartbeats say."""
         found = []
         for agent in self.agents.values():
             name = f"agent-{agent.agent_id}"
-            beat = self.beats.get(name)
+            last = self.presence.last(name)
             strategy = self.strategies.get(agent.strategy_id)
             agent.holder = strategy is not None and strategy.holder == agent.agent_id
-            agent.state = beat.last.state if beat else None
-            agent.alive = self.is_alive(name, now_ns)
-            agent.last_beat_ns = self.heard_ns.get(name)
+            agent.state, agent.last_beat_ns = last or (None, None)
+            agent.alive = self.presence.is_alive(name, now_ns)
             found.append(agent)
         return found
 
@@ -149,12 +110,6 @@ class State:
                 return
             kept = self.market[shown.topic] = deque(maxlen=_MARKET)
         kept.append(shown)
-
-    def _beat(self, beat: wire.Heartbeat, epoch: int, now_ns: int) -> None:
-        if beat.name not in self.beats and len(self.beats) >= _PROCESSES:
-            return
-        self.beats = fold(self.beats, beat, epoch)
-        self.heard_ns[beat.name] = now_ns
 
     def _decision(self, event: wire.Decision, published_ns: int) -> None:
         account, name = event.account, event.strategy_id
@@ -174,41 +129,7 @@ class State:
             gone, _ = self.decisions.popitem(last=False)
             self._asked_ns.pop(gone, None)
         self._strategy(name).decision_seq = event.seq
-        before = self.accounts.get(name)
-        peak = max(account.equity, before.peak_equity if before else account.equity)
-        self.accounts[name] = rows.Account(
-            strategy_id=name,
-            cash=account.cash,
-            equity=account.equity,
-            unrealized=account.unrealized,
-            mark_px=account.mark_px,
-            position_qty=account.position_qty,
-            pending_qty=account.pending_qty,
-            open_orders=account.open_orders,
-            peak_equity=peak,
-            drawdown=1.0 - account.equity / peak if peak > 0.0 else 0.0,
-            ts_event_ns=event.ts_event_ns,
-        )
-        points = self.points.setdefault(name, deque(maxlen=_DECISIONS))
-        points.append(
-            rows.Point(
-                next(self._n),
-                event.ts_event_ns,
-                account.equity,
-                account.position_qty,
-                account.mark_px,
-            )
-        )
-        self._hold(name, account.position_qty, account.mark_px, event.ts_event_ns)
-
-    def _hold(self, name: str, qty: float, mark_px: float, ts_ns: int) -> None:
-        strategy = self._strategy(name)
-        known = self.positions.get(name)
-        avg_px = known.avg_px if known is not None and qty else 0.0
-        unrealized = qty * (mark_px - avg_px) * strategy.multiplier if avg_px else 0.0
-        self.positions[name] = rows.Position(
-            name, strategy.instrument_id, qty, avg_px, mark_px, unrealized, ts_ns
-        )
+        self._portfolio.mark(event, self._strategy(name))
 
     def _outcome(self, event: wire.Outcome) -> None:
         found = self.decisions.get((event.strategy_id, event.epoch, event.decision_seq))
@@ -234,85 +155,19 @@ class State:
         if asked_ns is not None and answer.status in ("accepted", "shadow"):
             agent.latency_us = (event.ts_recv_ns - asked_ns) / 1e3
 
-    def _order(self, event: wire.OrderUpdate) -> None:
-        order = self._known_order(event.client_order_id, event.strategy_id)
-        order.decision_seq = order.decision_seq or event.decision_seq
-        order.side = event.side or order.side
-        order.qty = event.qty or order.qty
-        order.ts_event_ns = event.ts_event_ns
-        if order.open:  # a twin that the venue refuses does not change what became of the first
-            order.status = event.status  # type: ignore[assignment]
-            order.open = event.status not in _OVER
-            order.reason = event.reason or None
-
     def _fill(self, event: wire.Fill) -> None:
         if event.qty <= 0.0:
             return  # of nobody who keeps to the protocol
+        self._blotter.fill(event)
         name = event.strategy_id
-        order = self._known_order(event.client_order_id, name)
-        order.side, before = event.side, order.filled_qty
-        order.filled_qty = round(before + event.qty, 12)
-        order.avg_px = ((order.avg_px or 0.0) * before + event.px * event.qty) / order.filled_qty
-        order.qty = max(order.qty, order.filled_qty)
-        if order.filled_qty >= order.qty - _DUST:
-            order.status, order.open = "filled", False
-        order.ts_event_ns = event.ts_event_ns
-        self.fills.append(
-            rows.Fill(
-                n=next(self._n),
-                strategy_id=name,
-                client_order_id=event.client_order_id,
-                trade_id=event.trade_id,
-                side=event.side,
-                qty=event.qty,
-                px=event.px,
-                commission=event.commission,
-                currency=event.currency,
-                position_qty=event.position_qty,
-                ts_event_ns=event.ts_event_ns,
-                ts_market_ns=event.ts_market_ns,
-                manual=event.client_order_id.startswith(MANUAL),
-            )
-        )
-        self._move(event)
-
-    def _move(self, event: wire.Fill) -> None:
-        """Follow the position through a fill, as the strategy's own ledger does."""
-        name, strategy = event.strategy_id, self._strategy(event.strategy_id)
-        signed = event.qty if event.side == "BUY" else -event.qty
-        known = self.positions.get(name)
-        after, before = event.position_qty, round(event.position_qty - signed, 12)
-        avg_px = known.avg_px if known is not None else 0.0
-        if after == 0.0:
-            avg_px = 0.0
-        elif before * signed >= 0.0:
-            avg_px = (before * avg_px + signed * event.px) / after
-        elif before * after < 0.0:
-            avg_px = event.px
-        account = self.accounts.get(name)
-        mark_px = account.mark_px if account else event.px
-        unrealized = after * (mark_px - avg_px) * strategy.multiplier
-        self.positions[name] = rows.Position(
-            name, strategy.instrument_id, after, avg_px, mark_px, unrealized, event.ts_event_ns
-        )
-        if account is None:
-            return
-        account.cash -= signed * event.px * strategy.multiplier + event.commission
-        account.position_qty = after
-        account.equity = account.cash + after * mark_px * strategy.multiplier
-        account.unrealized = unrealized
-        account.ts_event_ns = event.ts_event_ns
-        account.open_orders = sum(o.open for o in self.orders.values() if o.strategy_id == name)
+        self._portfolio.fill(event, self._strategy(name), self._blotter.open_orders(name))
 
     def _info(self, event: wire.StrategyInfo) -> None:
         strategy = self._strategy(event.strategy_id)
         if event.epoch != strategy.epoch:
             strategy.halted, strategy.halted_by, strategy.halt_reason = False, None, None
-            # what a node of the past had open is told anew by the one that goes on with it
-            for order in self.orders.values():
-                if order.strategy_id == event.strategy_id and order.open and strategy.epoch:
-                    order.open, order.status = False, "canceled"
-                    order.reason = "its node has ended"
+            if strategy.epoch:
+                self._blotter.node_ended(event.strategy_id)
         strategy.epoch = event.epoch
         strategy.checkpoint, strategy.fallback = event.checkpoint, event.fallback
         try:
@@ -348,7 +203,8 @@ class State:
             case wire.Manual():
                 kind = "ordered" if event.act == "order" else "canceled"
                 order_id, done = event.client_order_id, event.done
-                self._manual(event)
+                if event.act == "order":
+                    self._blotter.ask(event)
         self.control.append(
             rows.Control(
                 n=next(self._n),
@@ -362,35 +218,9 @@ class State:
             )
         )
 
-    def _manual(self, event: wire.Manual) -> None:
-        if event.act != "order":
-            return
-        name = event.client_order_id
-        if not (name in self.manual and self.manual[name].done):
-            self.manual[name] = event
-        while len(self.manual) > _ORDERS:
-            self.manual.popitem(last=False)
-        if event.done:
-            order = self._known_order(name, event.strategy_id)
-            order.manual, order.by = True, event.by
-            order.side, order.qty = event.side, event.qty
-            order.ts_event_ns = event.ts_event_ns
-            if event.limit_px:
-                order.type, order.limit_px = "limit", event.limit_px
-
     def _restored(self, event: wire.Restored) -> None:
-        for kept in event.orders:
-            order = self._known_order(kept.client_order_id, event.strategy_id)
-            order.side = "BUY" if kept.signed_qty > 0 else "SELL"
-            order.qty, order.status, order.open = abs(kept.signed_qty), "accepted", True
-            order.reason = None
-            if kept.limit_px:
-                order.type, order.limit_px = "limit", kept.limit_px
-        held, strategy = event.holdings, self._strategy(event.strategy_id)
-        self.positions[event.strategy_id] = rows.Position(
-            event.strategy_id, strategy.instrument_id, held.position_qty, held.avg_px,
-            held.avg_px, 0.0, 0,
-        )  # fmt: skip
+        self._blotter.restore(event)
+        self._portfolio.restore(event, self._strategy(event.strategy_id))
 
     # -- what there is ------------------------------------------------------------------------
 
@@ -406,13 +236,3 @@ class State:
             while len(self.agents) > _AGENTS:
                 self.agents.popitem(last=False)
         return self.agents[key]
-
-    def _known_order(self, name: str, strategy_id: str) -> rows.Order:
-        order = self.orders.get(name)
-        if order is None:
-            manual = name.startswith(MANUAL)
-            order = rows.Order(next(self._n), name, strategy_id, 0, "", 0.0, manual=manual)
-            self.orders[name] = order
-            while len(self.orders) > _ORDERS:
-                self.orders.popitem(last=False)
-        return order

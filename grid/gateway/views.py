@@ -84,7 +84,7 @@ async def ready(desk: AtDesk) -> Any:
     """Answer 200 if broker and node are heard, and their past is here; no key is needed."""
     now_ns, listener = time.time_ns(), desk.listener
     with listener.lock:
-        broker, node = (listener.state.has(role, now_ns) for role in ("broker", "node"))
+        broker, node = (listener.state.presence.has(role, now_ns) for role in ("broker", "node"))
     found = {"broker": broker, "node": node, "caught_up": listener.caught_up}
     is_ready = all(found.values())
     return JSONResponse({"ready": is_ready, **found}, 200 if is_ready else 503)
@@ -249,7 +249,7 @@ async def control(key: Reader, desk: AtDesk, limit: Limit = 100, cursor: Cursor 
 async def processes(key: Reader, desk: AtDesk) -> Any:
     """Return the processes of the grid, by their heartbeats."""
     with desk.listener.lock:
-        return desk.listener.state.processes(time.time_ns())
+        return desk.listener.state.presence.rows(time.time_ns())
 
 
 @router.get("/gaps", response_model=Page[rows.Gap], responses=_WHO)

@@ -7,7 +7,8 @@ import pytest
 
 from grid import wire
 from grid.gateway.hub import Frame, Hub, Wish, shown
-from grid.gateway.state import ALIVE_NS, State
+from grid.gateway.presence import ALIVE_NS
+from grid.gateway.state import State
 from grid.gateway.stream import QUEUE, SLOW, Client
 
 NOW_NS = 1_000_000_000_000
@@ -115,10 +116,10 @@ def test_orders_of_a_node_that_died_are_over_unless_the_next_restores_them(told)
 
 def test_process_that_is_silent_or_stopping_is_not_alive(told):
     told(wire.Heartbeat("node", "node", 1, "trading", 1.0, {}, {}))
-    assert told.state.has("node", NOW_NS)
-    assert not told.state.has("node", NOW_NS + ALIVE_NS)
+    assert told.state.presence.has("node", NOW_NS)
+    assert not told.state.presence.has("node", NOW_NS + ALIVE_NS)
     told(wire.Heartbeat("node", "node", 1, "stopping", 2.0, {}, {}))
-    assert not told.state.has("node", NOW_NS)
+    assert not told.state.presence.has("node", NOW_NS)
 
 
 # -- frames ----------------------------------------------------------------------------------------
