@@ -5,9 +5,9 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
 
-from agents.checkpoint import GOLDEN, ONNX, WEIGHTS, Checkpoint, DataRef, Manifest, save_tensors
+from agents.checkpoint import Checkpoint, DataRef, Manifest
+from agents.layer import random_layer
 from envs.pipeline import fit
 from envs.synthetic import write_synthetic
 from grid.dataset import Dataset, to_iso
@@ -33,7 +33,7 @@ def make(home: Home, seed: int) -> Path:
     rule = TargetRule(max_qty=100.0, levels=_LEVELS)
     spec = fit(data, (0, FIRST), features=_FEATURES, window=4, target=rule)
     spec_file(home).write_bytes(msgspec.json.encode(spec))
-    files = _network(spec, np.random.default_rng(seed))
+    files = random_layer(spec, np.random.default_rng(seed))
     return Checkpoint.write(home.runs / NAME / "checkpoints", _said(spec, data, seed), files).path
 
 
@@ -67,27 +67,6 @@ def write_config(
 def _section(name: str, addresses: Addresses) -> str:
     ends = "".join(f'{f} = "{getattr(addresses, f)}"\n' for f in addresses.__struct_fields__)
     return f"[{name}]\n{ends}"
-
-
-def _network(spec: Spec, rng: np.random.Generator) -> dict[str, bytes]:
-    """One layer of random weights, in all the forms that a checkpoint has it in."""
-    size, width = spec.window * len(spec.features) + 4, len(spec.target.levels)
-    weight = rng.standard_normal((width, size)).astype(np.float32)
-    bias = np.zeros(width, dtype=np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("Gemm", ["obs", "w", "b"], ["outputs"], transB=1)],
-        "policy",
-        [helper.make_tensor_value_info("obs", TensorProto.FLOAT, [1, size])],
-        [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, [1, width])],
-        [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(bias, "b")],
-    )
-    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    obs = rng.standard_normal((8, size)).astype(np.float32)
-    return {
-        ONNX: network.SerializeToString(deterministic=True),
-        WEIGHTS: save_tensors({"w": weight, "b": bias}),
-        GOLDEN: save_tensors({"obs": obs, "outputs": obs @ weight.T + bias}),
-    }
 
 
 def _said(spec: Spec, data: Dataset, seed: int) -> Manifest:

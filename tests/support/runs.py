@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
 
-from agents.checkpoint import GOLDEN, ONNX, WEIGHTS, Checkpoint, DataRef, Manifest, save_tensors
+from agents.checkpoint import Checkpoint, DataRef, Manifest
 from agents.config import RunConfig
+from agents.layer import random_layer
 from grid.config import convert
 from grid.dataset import Columns, Dataset, to_iso
 from grid.home import Home
@@ -120,26 +120,8 @@ def checkpoint(
     folder: Path, spec: Spec = SPEC, seed: int = 0, said: Manifest | None = None
 ) -> Checkpoint:
     """A checkpoint with one random layer, written without torch."""
-    rng = np.random.default_rng(seed)
-    size = spec.window * len(spec.features) + 4
-    width = len(spec.target.levels) if spec.target.kind == "discrete" else 1
-    weight = rng.standard_normal((width, size)).astype(np.float32)
-    bias = np.zeros(width, dtype=np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("Gemm", ["obs", "w", "b"], ["outputs"], transB=1)],
-        "policy",
-        [helper.make_tensor_value_info("obs", TensorProto.FLOAT, [1, size])],
-        [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, [1, width])],
-        [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(bias, "b")],
-    )
-    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    obs = rng.standard_normal((8, size)).astype(np.float32)
-    files = {
-        ONNX: network.SerializeToString(deterministic=True),
-        WEIGHTS: save_tensors({"w": weight, "b": bias}),
-        GOLDEN: save_tensors({"obs": obs, "outputs": obs @ weight.T + bias}),
-        "resume/counters.json": b"{}",
-    }
+    files = random_layer(spec, np.random.default_rng(seed))
+    files["resume/counters.json"] = b"{}"
     return Checkpoint.write(folder, said or manifest(spec), files)
 
 
