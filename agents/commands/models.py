@@ -44,7 +44,7 @@ def _models_check(args: Args) -> int:
 
     registry = _registry(args)
     kept = registry.add(_checkpoint(args.model, args))
-    home = _home(args.model, args)
+    home = _home(kept, args)
 
     def tell(found: Any) -> None:
         registry.learn(kept.digest, found)
@@ -147,11 +147,14 @@ def _grid(name: str) -> str:
     return name.removeprefix(_GRID) if name.startswith(_GRID) else ""
 
 
-def _home(name: str, args: Args) -> Any:
+def _home(checkpoint: Any, args: Args) -> Any:
     """Return where the data of a checkpoint are: a grid's trials have read datasets of its own."""
+    from agents.trials.data import home_of
     from agents.trials.folder import Folder
 
-    return Folder(args.home, _grid(name)).home if _grid(name) else args.home
+    if _grid(args.model):
+        return Folder(args.home, _grid(args.model)).home
+    return home_of(checkpoint.manifest.data, args.home)
 
 
 def _said(args: Args) -> dict[str, str]:

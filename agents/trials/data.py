@@ -12,6 +12,7 @@ from uuid import uuid4
 import msgspec
 import numpy as np
 
+from agents.checkpoint import DataRef
 from agents.config import Span
 from grid.dataset import Dataset, fingerprint, to_ns
 from grid.durable import sync_folder, write_synced
@@ -59,6 +60,31 @@ def seal(source: Dataset, home: Home, holdout: Span | None) -> str:
         shutil.rmtree(draft, ignore_errors=True)
     sync_folder(home.datasets)
     return cut.manifest.fingerprint
+
+
+def home_of(data: DataRef, home: Home) -> Home:
+    """Return the home with the datasets that a checkpoint was trained on.
+
+    That is `home`, or that of a grid in it, whose trials have read datasets without the holdout;
+    `home` where there is none, for whoever opens a dataset says what is wrong with it.
+
+    Args:
+        data: of the checkpoint.
+        home: where to look.
+    """
+    wanted = {data.name: data.fingerprint, **data.others}
+    grids = sorted((home.root / "grids").glob("*/datasets"))
+    for found in (home, *(Home(folder.parent) for folder in grids)):
+        if all(_fingerprint(found.datasets / name) == wanted[name] for name in wanted):
+            return found
+    return home
+
+
+def _fingerprint(folder: Path) -> str:
+    try:
+        return Dataset.open(folder).manifest.fingerprint
+    except DataError:
+        return ""
 
 
 def cut_to(source: Dataset, rows: int) -> Dataset:

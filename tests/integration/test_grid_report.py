@@ -20,6 +20,7 @@ from agents.registry.registry import Registry
 from agents.registry.show import describe
 from agents.statistics.verdict import HOLDS, WORTH
 from agents.trials import launcher
+from agents.trials.data import home_of
 from agents.trials.holdout import finalize
 from agents.trials.local import Local
 from grid.dataset import to_ns
@@ -127,6 +128,7 @@ def test_report_of_an_opened_holdout_and_promotion_of_what_the_grid_chose(
     assert f"grid second: {f.verdict.grade}: {f.verdict.line} 1 tried" in found.said
     assert found.metrics["deflated"] == f.verdict.deflated
     registry = Registry(home.models)
+    assert home_of(checkpoint.manifest.data, home).datasets != home.datasets, "those are whole"
     assert launch.main(["models", "check", "grid:second", "--home", str(home.root)]) == 0
     checked = {e.what: e for e in registry.evidence(checkpoint.digest)}
     assert set(checked) == set(DEMANDED)
