@@ -24,7 +24,8 @@ def _lakehouse(args: Args) -> None:
     section = config.lakehouse or _absent("lakehouse")
     folder = section.folder or str(args.home.lakes / config.name)
     if section.format == "iceberg":
-        store = _opened(life, lambda: _iceberg(section, folder, section.namespace or config.name))
+        space = section.namespace or config.name
+        store = _opened(args, config, name, life, lambda: _iceberg(section, folder, space))
         if store is None:
             return
         if args.compact:
@@ -38,7 +39,10 @@ def _lakehouse(args: Args) -> None:
     from grid.bridges.lake import Lake
     from grid.bridges.places import place
 
-    lake = _opened(life, lambda: Lake(place(folder, section.s3), section.compact_files))
+    def open_it() -> Lake:
+        return Lake(place(folder, section.s3), section.compact_files)
+
+    lake = _opened(args, config, name, life, open_it)
     if lake is None:
         return
     with lake:
@@ -58,22 +62,33 @@ def _iceberg(section: Any, folder: str, namespace: str) -> Any:
     return iceberg.IcebergStore(catalog, namespace, section.compact_files)
 
 
-def _opened(life: Any, open_it: Any) -> Any:
+def _opened(args: Args, config: Any, name: str, life: Any, open_it: Any) -> Any:
     """Return what `open_it` opens, as soon as it answers; None where this process is to stop."""
     import logging
     import time
 
     from grid.errors import UnreachableError
 
-    while not life.stopping:
-        try:
-            return open_it()
-        except UnreachableError as e:
-            logging.getLogger(__name__).warning("waiting: %s", e)
-        life.ready()  # it may be long in coming
-        life.beat()
-        time.sleep(0.5)
+    with _waiting(args, config, name) as waiting:
+        failures = 0
+        while not life.stopping:
+            try:
+                return open_it()
+            except UnreachableError as e:
+                logging.getLogger(__name__).warning("waiting: %s", e)
+            failures += 1
+            life.ready()  # it may be long in coming
+            life.beat()
+            waiting.beat(failures)
+            time.sleep(0.5)
     return None
+
+
+def _waiting(args: Args, config: Any, name: str) -> Any:
+    from grid.bridges.waiting import Waiting
+    from grid.epoch import next_epoch
+
+    return Waiting(config.bus, name, lambda: next_epoch(args.home.epochs, name))
 
 
 @command(
@@ -96,7 +111,8 @@ def _postgres(args: Args) -> None:
             f"bridge postgres: expected postgresql://USER:PASSWORD@HOST/DATABASE in the environment"
             f" variable {section.uri_env}, found none"
         )
-    store = _opened(life, lambda: PostgresStore(uri, section.schema or config.name))
+    schema = section.schema or config.name
+    store = _opened(args, config, name, life, lambda: PostgresStore(uri, schema))
     if store is None:
         return
     sink = LakeSink(store, section.flush_rows, section.flush_s)
@@ -202,8 +218,15 @@ def _kafka(args: Args) -> None:
         life.beat()
         return bool(life.stopping)
 
-    if not sink.catch_up(stopping):
-        return
+    with _waiting(args, config, name) as waiting:
+
+        def waits() -> bool:
+            if not args.session:  # beside the grid's own, whose name it has
+                waiting.beat(sink.failures)
+            return stopping()
+
+        if not sink.catch_up(waits):
+            return
     if args.session:
         frames = backlog.recorded(
             find(args.home.sessions, args.session), sink.position, section.topics

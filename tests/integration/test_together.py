@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,11 @@ class Desk:
         return "BUY" if self._side else "SELL"
 
 
+def waits(name: str, event: wire.Event) -> bool:
+    """Whether an event says that a process waits for its other side."""
+    return isinstance(event, wire.Heartbeat) and (event.name, event.state) == (name, "waiting")
+
+
 def traded(watch: Watch, n: int, *hows: str) -> None:
     """Wait until `n` decisions have ended after now, in one of these ways if there are any."""
     since_ns = time.time_ns()
@@ -300,6 +306,8 @@ def test_every_counterpart_killed_beside_a_trading_grid_loses_and_doubles_nothin
             up.expect(f"ready bridge-{name}", 90.0)
         gateway.ready()
         watch.outcomes(20, timeout_s=60.0)
+        for name in ("kafka", "postgres"):  # which know only there where to go on
+            watch.until(partial(waits, f"bridge-{name}"), f"bridge-{name} to say that it waits")
         for each in others:
             each.start()
         desk = Desk(gateway, redis_server)

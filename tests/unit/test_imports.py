@@ -27,7 +27,7 @@ LIGHT = (
     "agents.trials.onlooker",
     "grid.gateway.serve", "grid.redis.bridge", "grid.proof.check", "agents.statistics.judge",
     "grid.bridges.alerts", "grid.bridges.bridge", "grid.bridges.kafka", "agents.client",
-    "grid.bridges.inflow",
+    "grid.bridges.inflow", "grid.bridges.waiting",
     "grid.serving.ends", "agents.serving.server", "agents.serving.front", "agents.serving.remote",
 )  # fmt: skip
 ENGINE = ("grid.node.", "envs.data.", "envs.engine", "envs.rerun", "envs.stage", "agents.bench.")
