@@ -15,6 +15,7 @@ import zmq
 from grid import wire
 from grid.errors import ConfigError
 
+EVENTS_HWM: Final = 100_000  # about 20 MB of small events; 10 s at 10,000 events/s
 _POLLIN: Final = int(zmq.POLLIN)
 _MORE: Final = zmq.NOBLOCK | zmq.SNDMORE
 _MAX_IPC_PATH_BYTES: Final = 100  # sun_path has 108
