@@ -17,9 +17,9 @@ from agents.checkpoint import Manifest
 from agents.episode import Rows, same
 from agents.market_policy import MarketPolicy
 from agents.metrics import Track
+from envs.fills import MarketFill
 from envs.market import MarketEnv
 from envs.market_recipe import market_env
-from envs.stage import MarketFill
 from grid.dataset import Dataset, to_ns
 from grid.errors import DataError
 from grid.home import Home

@@ -12,7 +12,8 @@ import gymnasium
 
 from envs.player import Obs, Player
 from envs.schemes import Mask, Scheme
-from envs.stage import Stage, split
+from envs.stage import Stage
+from envs.stage_markets import split
 from envs.tape import Tape
 from envs.views import Clock, Rows, View, first_of_each
 from grid.dataset import Dataset

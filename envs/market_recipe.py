@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from envs.fills import MarketFill
 from envs.made_bars import seen
 from envs.market import MarketEnv
 from envs.market_spec import MarketSpec
 from envs.recipe import Recipe
-from envs.stage import MarketFill
 from envs.views import Rows, Timer, View
 from grid.dataset import Dataset
 from grid.venue import Venue

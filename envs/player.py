@@ -9,9 +9,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs import rewards
+from envs.fills import MarketFill
 from envs.market_spec import ACCOUNT, HOLDING, ORDER
 from envs.schemes import Holding, Mask, Scheme
-from envs.stage import MarketFill, Stage
+from envs.stage import Stage
 from envs.tape import Tape
 from envs.views import View
 from grid.node.commands import CancelAll, Command, Market

@@ -7,28 +7,24 @@ is played: traders do not move each other's prices.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import greenlet
-import msgspec
-import numpy as np
-from nautilus_trader.model import InstrumentId
 from nautilus_trader.model import Venue as EngineVenue
-from numpy.typing import NDArray
 
 from envs.books import book_type
 from envs.engine import claim, unclaim
 from envs.engine_build import add_venue, check_latency, silent_engine, times_of
-from envs.engine_data import market_data
-from envs.engine_links import STOP, StepLink, TimedLink
+from envs.engine_links import STOP
+from envs.fills import MarketFill
+from envs.stage_links import OrderLink, TimedOrderLink
+from envs.stage_markets import at_venue, books_of, check_together, engine_rows, split, trades_within
 from grid.config import checked
 from grid.dataset import Dataset, check_finite
-from grid.errors import ConfigError, EngineError
+from grid.errors import EngineError
 from grid.instrument import Instrument
 from grid.latency import Latency
-from grid.node.books import Book
 from grid.node.commands import Command
-from grid.node.convert import engine_trades
 from grid.node.costs import fill_model
 from grid.node.courier import ENGINE_NS, Courier
 from grid.node.instruments import to_engine
@@ -37,45 +33,6 @@ from grid.node.settlement import Settlement
 from grid.venue import Venue
 
 type Commands = Sequence[Command]
-
-
-class MarketFill(NamedTuple):
-    """One fill as a stage reports it.
-
-    Attributes:
-        signed_qty: positive for a buy.
-        instrument_id: under which the trader trades it.
-        decided_ns: when its order was given; of a leg of a bracket, when the bracket was.
-    """
-
-    ts_event_ns: int
-    signed_qty: float
-    px: float
-    commission: float
-    client_order_id: str
-    instrument_id: str
-    decided_ns: int
-
-
-class _OrderLink(StepLink):
-    """Keeps fills with what is known of their orders."""
-
-    fills: list[MarketFill]  # type: ignore[assignment]
-    _strategy: Any
-
-    def filled(self, signed_qty: float, px: float, commission: float, event: Any) -> None:
-        """Keep the fill for the step's info."""
-        name = str(event.client_order_id)
-        order = self._strategy.open[name]
-        self.fills.append(
-            MarketFill(
-                event.ts_event, signed_qty, px, commission, name, order.instrument_id, order.ts_ns
-            )
-        )
-
-
-class _TimedOrderLink(_OrderLink, TimedLink):
-    """The same, and called at decision times."""
 
 
 class Stage:
@@ -107,7 +64,7 @@ class Stage:
     ) -> None:
         markets, self._prints = split(markets)
         self.instruments = [m.manifest.instrument for m in markets]
-        _check(self.instruments)
+        check_together(self.instruments)
         for market in markets:
             check_latency(market.manifest, venue)
         self._markets = markets
@@ -117,12 +74,12 @@ class Stage:
         for market in [*markets, *self._prints.values()]:
             check_finite(market, 0, market.manifest.rows)
         self._copies = [
-            [_at_venue(i, n if traders > 1 else None) for i in self.instruments]
+            [at_venue(i, n if traders > 1 else None) for i in self.instruments]
             for n in range(traders)
         ]
         # the first trader is called at decision times, for all
-        self.links: list[_OrderLink] = [
-            (_OrderLink if n else _TimedOrderLink)(1, keep_history) for n in range(traders)
+        self.links: list[OrderLink] = [
+            (OrderLink if n else TimedOrderLink)(1, keep_history) for n in range(traders)
         ]
         self.traders: list[OrderStrategy] = []
         self._run: greenlet.greenlet | None = None
@@ -140,7 +97,7 @@ class Stage:
         books = [book_type(market.manifest, venue) for market in self._markets]
         for n, (copies, link) in enumerate(zip(self._copies, self.links, strict=True)):
             settlements: dict[str, Settlement] = {}
-            for name, book in sorted(_books(copies, books).items()):
+            for name, book in sorted(books_of(copies, books).items()):
                 if venue.charges:
                     settlements[name] = Settlement(venue, currency)
                 add_venue(
@@ -191,12 +148,12 @@ class Stage:
                 )
         for n, (trader, copies) in enumerate(zip(self.traders, self._copies, strict=True)):
             events_ns = {}
-            for market, copy, (lo, hi) in zip(self._markets, copies, rows, strict=True):
-                data = self._data(market, copy, lo, hi)
+            for market, copy, span in zip(self._markets, copies, rows, strict=True):
+                data = engine_rows(market, copy, span, self._venue, resting=self._resting)
                 events_ns[copy.id] = times_of(data)
                 self._engine.add_data(data, validate=False, sort=False)
                 if (prints := self._prints.get(market.manifest.instrument.id)) is not None:
-                    trades = _trades(prints, copy, events_ns[copy.id])
+                    trades = trades_within(prints, copy, events_ns[copy.id])
                     self._engine.add_data(trades, validate=False, sort=False)
             trader.courier = Courier(trader, Latency(self._venue, fill_seed + n), events_ns)
         self._engine.sort_data()
@@ -279,19 +236,6 @@ class Stage:
         for trader, own in zip(self.traders, commands, strict=True):
             trader.execute(own)
 
-    def _data(self, market: Dataset, copy: Instrument, lo: int, hi: int) -> list[Any]:
-        manifest = msgspec.structs.replace(market.manifest, instrument=copy)
-        columns = {k: v[lo:hi] for k, v in market.columns.items()}
-        bars = f"{copy.id}-{manifest.bar}-EXTERNAL" if manifest.bar else ""
-        return market_data(
-            manifest,
-            columns,
-            bars,
-            self._venue,
-            only_quotes=not self._resting,
-            events=market.events,
-        )
-
     def _check_alive(self) -> None:
         if self._run is None or not self._run.dead:
             return
@@ -300,35 +244,6 @@ class Stage:
             if error is not None:
                 raise EngineError(f"a trader failed: {type(error).__name__}: {error}") from error
         raise EngineError("the data ended before the next decision")
-
-
-def _at_venue(instrument: Instrument, trader: int | None) -> Instrument:
-    if trader is None:
-        return instrument
-    name = f"{instrument.symbol}.{instrument.venue}{trader + 1}"
-    return msgspec.structs.replace(instrument, id=name)
-
-
-def split(markets: Sequence[Dataset]) -> tuple[list[Dataset], dict[str, Dataset]]:
-    """Return what orders fill on, and by instrument id the trades that stand beside quotes."""
-    quoted = {m.manifest.instrument.id for m in markets if m.manifest.kind == "quotes"}
-    prints = {
-        m.manifest.instrument.id: m
-        for m in markets
-        if m.manifest.kind == "trades" and m.manifest.instrument.id in quoted
-    }
-    others = [m for m in markets if prints.get(m.manifest.instrument.id) is not m]
-    return others, prints
-
-
-def _trades(prints: Dataset, copy: Instrument, events_ns: NDArray[np.int64]) -> list[Any]:
-    """The trades of an instrument within the time of its quotes."""
-    times_ns = prints.columns["ts_event"]
-    lo = int(np.searchsorted(times_ns, events_ns[0], side="left"))
-    hi = int(np.searchsorted(times_ns, events_ns[-1], side="right"))
-    columns = {k: np.asarray(v[lo:hi]) for k, v in prints.columns.items()}
-    precisions = (copy.price_precision, copy.size_precision)
-    return engine_trades(InstrumentId.from_str(copy.id), columns, precisions)
 
 
 def _attach(settlement: Settlement, trader: OrderStrategy, venue: str) -> None:
@@ -341,25 +256,3 @@ def _attach(settlement: Settlement, trader: OrderStrategy, venue: str) -> None:
     instruments = trader.instruments.values()
     here = {i.id: trader.ledgers[i.id] for i in instruments if i.venue == venue}
     settlement.attach(here, equity)
-
-
-def _books(instruments: Sequence[Instrument], books: Sequence[Book]) -> dict[str, Book]:
-    """Return the book of each venue, which has one for all that is traded there."""
-    found: dict[str, Book] = {}
-    for instrument, book in zip(instruments, books, strict=True):
-        if found.setdefault(instrument.venue, book) != book:
-            raise ConfigError(
-                f"venue {instrument.venue}: expected one kind of book for all its markets, found "
-                f"{found[instrument.venue]} and {book}"
-            )
-    return found
-
-
-def _check(instruments: Sequence[Instrument]) -> None:
-    ids = [i.id for i in instruments]
-    twice = sorted({i for i in ids if ids.count(i) > 1})
-    if twice:
-        raise ConfigError(f"expected one market for each instrument, found {twice[0]} twice")
-    currencies = sorted({i.currency for i in instruments})
-    if len(currencies) != 1:
-        raise ConfigError(f"expected one settlement currency, found {', '.join(currencies)}")

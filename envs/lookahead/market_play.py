@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.fills import MarketFill
 from envs.lookahead.compare import bits
 from envs.lookahead.report import Report
 from envs.market import MarketEnv
-from envs.stage import MarketFill
 from envs.views import View
 from grid.dataset import to_iso
 

@@ -10,11 +10,10 @@ import msgspec
 import numpy as np
 from gymnasium import spaces
 
-from envs.fills import EnvFill
+from envs.fills import EnvFill, MarketFill
 from envs.market import MarketEnv
 from envs.recipe import Recipe
 from envs.schemes import Orders
-from envs.stage import MarketFill
 from envs.trading import TradingEnv
 from envs.views import View
 from grid.venue import Venue
