@@ -225,7 +225,8 @@ class ShowsTheNextRow(TradingEnv):
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
-        self._offset -= 1
+        shown = self._observe
+        self._observe = lambda row: shown(row + 1)
 
 
 class FillsAtThePriceShown(TradingEnv):
