@@ -281,9 +281,7 @@ def processes(
     specs = [spec for spec in specs if not absent.get(spec.name, False)]
     if config.serving is not None:
         command = argv("serve", "serving")
-        specs.append(
-            ProcessSpec(name="serving", argv=command, essential=False, ready_timeout_s=90)
-        )
+        specs.append(ProcessSpec(name="serving", argv=command, essential=False, ready_timeout_s=90))
     for agent in (a for a in config.agents if not a.remote):
         name = f"agent-{agent.id}"
         command = argv("agent", name, "--id", agent.id)

@@ -150,9 +150,7 @@ def test_clocks_that_cannot_be_are_one_sentence():
         TradingEnv(dataset(bar_columns()), spec, VENUE)
     with pytest.raises(ConfigError, match="expected rows as they were given, found bars made of"):
         TradingEnv(bars_of(data, spec.bar), msgspec.structs.replace(spec, bars_from=""), VENUE)
-    with pytest.raises(
-        ConfigError, match="test: timer_s: expected rows of quotes, trades or d"
-    ):
+    with pytest.raises(ConfigError, match="test: timer_s: expected rows of quotes, trades or d"):
         spec_for(dataset(bar_columns()), timer_s=5.0)
     slow = spec_for(data, timer_s=1e6)
     with pytest.raises(DataError, match="expected two decisions or more, every 1e\\+06 s"):
