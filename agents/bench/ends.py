@@ -48,6 +48,7 @@ def record(addresses: Addresses, n: int) -> None:
     """Record all events beside the sockets."""
     from grid import recorder
 
+    process.step_back()
     sessions = Path(addresses.events_in.removeprefix("ipc://")).parent / "sessions"
     recorder.run(addresses, process.start("bench-recorder"), sessions, label="bench", epoch=1)
 

@@ -53,8 +53,10 @@ def _record(args: Args) -> None:
     from grid import recorder
     from grid.config import dump
     from grid.epoch import next_epoch
+    from grid.process import step_back
 
     config, name, life = child(args, "recorder")
+    step_back()  # it has a queue, and who decides has a deadline
     recorder.run(
         config.bus,
         life,

@@ -409,6 +409,8 @@ def recorded(tmp_path_factory):
             for command in ("agent --id alpha", "node", "feed", "record", "broker")
         ]
         assert children[1].wait() == 0
+        assert "record" in children[3].argv
+        assert os.getpriority(os.PRIO_PROCESS, children[3].pid) > os.nice(0), "it goes last"
         assert children[3].stop() == 0
         others = [child.stop() for child in (children[0], children[2], children[4])]
         assert others == [0, 0, 0]
