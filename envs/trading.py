@@ -85,7 +85,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         dataset = seen(dataset, spec)
         manifest = dataset.manifest
         check_fit(dataset, spec, venue)
-        self._spec = spec
+        self._spec, self._every = spec, spec.every
         self.venue = venue
         self.dataset = dataset
         self.pipeline = Pipeline(spec)
@@ -149,7 +149,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             DataError: the row asked for leaves no room for the episode.
         """
         super().reset(seed=seed)
-        timeline, every = self._timeline, self._spec.every
+        timeline, every = self._timeline, self._every
         last_start = timeline.hi - 1 - (self._steps or 1) * every
         row = (options or {}).get("row")
         if row is None:
@@ -202,7 +202,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             raise gymnasium.error.ResetNeeded("step after the end of an episode: call reset first")
         target = self._target(action)
         ledger = self._ledger
-        every = self._spec.every
+        every = self._every
         if (
             ledger.working_qty == 0.0
             and self._order_qty(target, ledger.position_qty, 0.0) == 0.0
@@ -225,7 +225,9 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
             price = self._liquidate(price)
             equity = ledger.cash + ledger.position_qty * price * self._multiplier
         self._equity = equity
-        reward = self._scale * self._rewarded(before, equity)
+        reward = 0.0
+        if equity != before or not self._is_log_equity:
+            reward = self._scale * self._rewarded(before, equity)
         if equity > self._peak:
             self._peak = equity
         if equity != before or not self._behind:
@@ -280,7 +282,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
 
     def _liquidate(self, price: float) -> float:
         """Close the position, as far as there are rows; return the price at the end."""
-        ledger, every = self._ledger, self._spec.every
+        ledger, every = self._ledger, self._every
         self._liquidated = self.venue.liquidation
         if not self._liquidated:
             return price
@@ -302,7 +304,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
 
     def _rewarded(self, before: float, equity: float) -> float:
         if self._is_log_equity and equity > 0.0 and before > 0.0:
-            return 0.0 if equity == before else math.log(equity / before)
+            return math.log(equity / before)
         traded = self._ledger.traded
         fills: list[rewards.Executed] = []
         if not (self._behind or self._is_log_equity):
