@@ -131,6 +131,7 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         )
         self._ledger = self._engine.ledger
         self._order_qty = self._engine.strategy.intent.order_qty
+        self._reached: tuple[float, float] | None = None  # a target, and the position that is it
 
     @property
     def last_order_id(self) -> str:
@@ -203,11 +204,11 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         target = self._target(action)
         ledger = self._ledger
         every = self._every
-        if (
-            ledger.working_qty == 0.0
-            and self._order_qty(target, ledger.position_qty, 0.0) == 0.0
-            and not (self._charges and ledger.position_qty)
-        ):
+        held = ledger.position_qty
+        reached = self._reached == (target, held)
+        if not reached and self._order_qty(target, held, 0.0) == 0.0:
+            self._reached, reached = (target, held), True
+        if reached and ledger.working_qty == 0.0 and not (self._charges and held):
             self._behind += every
         else:
             self._engine.step(target, self._behind)
@@ -215,10 +216,9 @@ class TradingEnv(gymnasium.Env[Obs, Any]):
         self._row += every
         price = self._prices[self._row - self._first]
         before, decided = self._equity, self._row - every
-        equity = ledger.cash + ledger.position_qty * price * self._multiplier
-        terminated = equity <= self._ruin or (
-            equity < abs(ledger.position_qty) * price * self._maintenance
-        )
+        held = ledger.position_qty
+        equity = ledger.cash + held * price * self._multiplier
+        terminated = equity <= self._ruin or equity < abs(held) * price * self._maintenance
         if not self._is_log_equity:
             self._note_order(target, decided)
         if terminated:

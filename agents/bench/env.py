@@ -13,8 +13,9 @@ quotes of their opens. The env computes nothing less than in training: features,
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,16 +81,16 @@ def run() -> list[Row]:
         env = TradingEnv(dataset, spec, venue)
         env.reset()
         steps = BARS - env.pipeline.warmup - 1
-        note("hold", steps / _timed(partial(_hold, env, steps)))
+        note("hold", steps / _timed(partial(_act, env, repeat(1, steps))))
         env.reset()
-        note("act10", steps / _timed(partial(_act10, env, steps)))
+        note("act10", steps / _timed(partial(_act, env, _turns(steps, 10))))
         env.reset()
-        note("act1", steps / 10 / _timed(partial(_act1, env, steps // 10)))
+        note("act1", steps / 10 / _timed(partial(_act, env, _turns(steps // 10, 1))))
         env.close()
         raw = TradingEnv(dataset, least, venue)
         raw.reset()
         steps = BARS - raw.pipeline.warmup - 1
-        note("raw", steps / _timed(partial(_hold, raw, steps)))
+        note("raw", steps / _timed(partial(_act, raw, repeat(1, steps))))
         raw.close()
         short = TradingEnv(dataset, spec, venue, steps=EPISODE)
         short.reset(seed=0)
@@ -112,7 +113,7 @@ def _endurance(dataset: Dataset, spec: Spec, venue: Venue) -> list[Row]:
 
     def pass_through() -> float:
         env.reset()
-        return steps / _timed(partial(_act10, env, steps))
+        return steps / _timed(partial(_act, env, _turns(steps, 10)))
 
     episodes = -(-LONG_STEPS // steps)
     rows = _long("long_act10", "steps/s", pass_through, episodes)
@@ -148,22 +149,15 @@ def _resets(env: TradingEnv, n: int) -> None:
         env.step(2)
 
 
-def _hold(env: TradingEnv, steps: int) -> None:
+def _act(env: TradingEnv, actions: Iterable[int]) -> None:
     step = env.step
-    for _ in range(steps):
-        step(1)
+    for action in actions:
+        step(action)
 
 
-def _act10(env: TradingEnv, steps: int) -> None:
-    step = env.step
-    for k in range(steps):
-        step(1 + (k // 10) % 2)
-
-
-def _act1(env: TradingEnv, steps: int) -> None:
-    step = env.step
-    for k in range(steps):
-        step(1 + k % 2)
+def _turns(steps: int, each: int) -> list[int]:
+    """Flat and long in turns, a change of target every `each` steps."""
+    return [1 + (k // each) % 2 for k in range(steps)]
 
 
 def _refill(bare: Any, day: list[Any]) -> None:
