@@ -77,7 +77,10 @@ class Publisher:
         """
         seq = self.high.get(topic, 0) + 1
         self._ts_ns = self._now_ns()
-        frame = self._pack(topic, seq, self._ts_ns, event)
+        frame = wire.pack(topic, self.source, self.epoch, seq, self._ts_ns, event)
+        self._check(topic, frame)
+        if self.ring.limit_bytes and not isinstance(event, wire.Heartbeat):
+            self.ring.keep((self.source, self.epoch, topic), seq, frame)
         self.high[topic] = seq
         self.send(frame)
         return seq
@@ -90,42 +93,42 @@ class Publisher:
         Raises:
             ProtocolError: one is larger than a frame may be; those before it were sent.
         """
-        frames: list[bytes] = []
+        head, batch = topic.encode() + b"\0", list[bytes]()
+        source, epoch, keeps = self.source, self.epoch, self.ring.limit_bytes > 0
         seq, size_bytes, ts_ns = self.high.get(topic, 0), 0, self._now_ns() - 1
         try:
             for event in events:
                 ts_ns += 1
-                frame = self._pack(topic, seq + 1, ts_ns, event)
-                if len(frames) == BATCH_EVENTS or size_bytes + len(frame) > BATCH_BYTES:
-                    self._send_batch(frames)
-                    frames, size_bytes = [], 0
+                envelope = wire.wrap(source, epoch, seq + 1, ts_ns, event)
+                size_bytes += len(envelope)
+                if len(batch) == BATCH_EVENTS or size_bytes > BATCH_BYTES:
+                    self._check(topic, head + envelope)
+                    self._send_batch(head, batch)
+                    batch, size_bytes = [], len(envelope)
                 seq += 1
-                frames.append(frame)
-                size_bytes += len(frame)
+                batch.append(envelope)
+                if keeps:
+                    self.ring.keep((source, epoch, topic), seq, head + envelope)
         finally:
             self.high[topic] = seq
             self._ts_ns = ts_ns
-            self._send_batch(frames)
+            self._send_batch(head, batch)
         return seq
 
     def _now_ns(self) -> int:
         # strictly growing, whatever the clock does: it orders the events of all topics
         return max(time.time_ns(), self._ts_ns + 1)
 
-    def _pack(self, topic: str, seq: int, ts_ns: int, event: wire.Event) -> bytes:
-        frame = wire.pack(topic, self.source, self.epoch, seq, ts_ns, event)
+    def _check(self, topic: str, frame: bytes) -> None:
         if len(frame) > wire.MAX_FRAME_BYTES:
             raise ProtocolError(
                 f"event on {topic}: expected at most {wire.MAX_FRAME_BYTES} bytes,"
                 f" found {len(frame)}"
             )
-        if self.ring.limit_bytes and not isinstance(event, wire.Heartbeat):
-            self.ring.keep((self.source, self.epoch, topic), seq, frame)
-        return frame
 
-    def _send_batch(self, frames: list[bytes]) -> None:
-        if frames and not self.send(wire.pack_batch(frames)):
-            self.dropped += len(frames) - 1
+    def _send_batch(self, head: bytes, batch: list[bytes]) -> None:
+        if batch and not self.send(wire.join(head, batch)):
+            self.dropped += len(batch) - 1
 
     def send(self, frame: bytes) -> bool:
         """Send a whole frame as it is, as a replay does; say whether there was room for it."""

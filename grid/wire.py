@@ -70,9 +70,9 @@ __all__ = [
     "Request", "Restored", "Resume", "Resumed", "Role", "Row", "StrategyInfo", "Subscribe",
     "Tail", "Tick", "TookOver", "Trade", "VenueFill", "VenueOrder", "VenueReply",
     "VenueRequest", "Welcome", "addressee", "encode", "envelope", "event", "events_in",
-    "feed_reply", "feed_request", "is_batch", "pack", "pack_batch", "register", "reply",
+    "feed_reply", "feed_request", "is_batch", "join", "pack", "pack_batch", "register", "reply",
     "request", "split_batch", "topic_of", "unpack", "unpack_batch", "venue_reply",
-    "venue_request",
+    "venue_request", "wrap",
 ]  # fmt: skip
 
 MAX_FRAME_BYTES: Final = 1 << 20
@@ -151,9 +151,13 @@ def _decode[T](decoder: msgspec.msgpack.Decoder[T], frame: bytes | msgspec.Raw) 
 
 def pack(topic: str, source: str, epoch: int, seq: int, ts_pub_ns: int, event: Event) -> bytes:
     """Return the single frame of an event: topic, a zero byte, the envelope."""
+    return topic.encode() + b"\0" + wrap(source, epoch, seq, ts_pub_ns, event)
+
+
+def wrap(source: str, epoch: int, seq: int, ts_pub_ns: int, event: Event) -> bytes:
+    """Return the envelope of an event, packed."""
     # nested, an event has the same bytes as the raw body of one that was encoded before
-    envelope = Envelope(VERSION, source, epoch, seq, ts_pub_ns, event)  # type: ignore[arg-type]
-    return topic.encode() + b"\0" + encode(envelope)
+    return encode(Envelope(VERSION, source, epoch, seq, ts_pub_ns, event))  # type: ignore[arg-type]
 
 
 def unpack(frame: bytes) -> tuple[str, Envelope]:
@@ -173,11 +177,15 @@ def unpack(frame: bytes) -> tuple[str, Envelope]:
 
 def pack_batch(frames: Sequence[bytes]) -> bytes:
     """Return one frame that carries several of one topic, in order; a single one as it is."""
-    if len(frames) == 1:
-        return frames[0]
     at = frames[0].index(0) + 1
-    parts = [frame[at:] for frame in frames]
-    return b"".join((frames[0][:at], bytes((BATCH,)), len(frames).to_bytes(2), *parts))
+    return join(frames[0][:at], [frame[at:] for frame in frames])
+
+
+def join(head: bytes, envelopes: Sequence[bytes]) -> bytes:
+    """Return one frame of packed envelopes; `head` is their topic and a zero byte."""
+    if len(envelopes) == 1:
+        return head + envelopes[0]
+    return b"".join((head, bytes((BATCH,)), len(envelopes).to_bytes(2), *envelopes))
 
 
 def is_batch(frame: bytes) -> bool:

@@ -179,6 +179,9 @@ def test_event_larger_than_a_frame_is_refused_and_takes_no_sequence(
     with pytest.raises(ProtocolError, match="expected at most 1048576 bytes"):
         publisher.publish(TOPIC, huge)
     assert publisher.publish(TOPIC, BAR) == 1
+    with pytest.raises(ProtocolError, match="expected at most"):
+        publisher.publish_all("md.many", [BAR, BAR, huge, BAR])
+    assert publisher.high["md.many"] == 2, "those before it were sent"
 
 
 def test_publisher_whose_queue_is_full_counts_what_it_drops(
