@@ -126,15 +126,18 @@ def test_web_client_orders_watches_and_finds_all_again_after_a_kill(gateway, tmp
     assert len({f["trade_id"] for f in fills}) == len(fills) == 2  # ours, and what undid it
     assert gateway.get("gaps")["items"] == []
 
-    scraped = httpx.get(f"{gateway.url}/metrics", headers={"X-API-Key": gateway.key}).text
-    families = {f.name: f for f in text_string_to_metric_families(scraped)}
-    up = {s.labels["process"]: s.value for s in families["argonaut_process_up"].samples}
-    assert up == dict.fromkeys(
-        ("broker", "recorder", "feed", "venue", "node", "agent-alpha", "gateway"), 1.0
-    )
+    names = {"broker", "recorder", "feed", "venue", "node", "agent-alpha", "gateway"}
+
+    def scraped():
+        text = httpx.get(f"{gateway.url}/metrics", headers={"X-API-Key": gateway.key}).text
+        found = {f.name: f for f in text_string_to_metric_families(text)}
+        up = {s.labels["process"]: s.value for s in found["argonaut_process_up"].samples}
+        return found if up == dict.fromkeys(names, 1.0) else None
+
+    families = until(scraped, "all processes to be up")
     if BINARY is not None:
         scraped_up = asked_of_prometheus(gateway, tmp_path, "argonaut_process_up")
-        assert {s["metric"]["process"] for s in scraped_up} == set(up)
+        assert {s["metric"]["process"] for s in scraped_up} == names
     dashboard = (ROOT / "docs" / "grafana" / "argonaut.json").read_text()
     assert set(re.findall(r"argonaut_[a-z_]+", dashboard)) <= set(families)
 
