@@ -25,7 +25,7 @@ from agents import algorithms, plan, provenance, transformer
 from agents.checkpoint import Checkpoint, Manifest
 from agents.config import RunConfig
 from agents.gather import extractor
-from agents.hyperparameters import PPO, algo_name
+from agents.hyperparameters import PPO, RecurrentPPO, algo_name
 from agents.progress import Bar, Scalars
 from agents.run import Run
 from agents.vec import make_vec
@@ -72,7 +72,7 @@ def train(
         initial: the checkpoint to begin from, trained on the same data with the same network and
             perhaps other parameters; its decisions count. Without one the network is fresh.
         watch: is told of every step and checkpoint.
-        threads: of the network's arithmetic; without it, half of the cores, at most four.
+        threads: of the network's arithmetic; without it, see `use_threads`.
         commit: of the source, for the manifest; without it, git is asked.
 
     Raises:
@@ -97,7 +97,8 @@ def train(
                 f"key run.total_steps: expected more than the {first.manifest.steps} steps of the "
                 f"initial checkpoint {first.digest}, found {total}"
             )
-        use_threads(threads)
+        algo = config.algo
+        use_threads(threads, large=isinstance(algo, RecurrentPPO) or algo.transformer is not None)
         template = _manifest(config, planned, first, commit)
         latest = latest or first
         start = latest.manifest.steps if latest else 0
@@ -213,9 +214,11 @@ def _check_same(latest: Checkpoint, planned: plan.Plan) -> None:
         )
 
 
-def use_threads(asked: int | None = None) -> None:
-    """Let the network's arithmetic use so many cores; by default half of them, at most four.
+def use_threads(asked: int | None = None, *, large: bool = False) -> None:
+    """Let the network's arithmetic use so many cores; by default as suits it.
 
-    Small networks lose by more, and threads that wait for each other take the cores of the envs.
+    A small network loses by more than a few threads, and threads that wait for each other take the
+    cores of the envs. A large one, an LSTM or a transformer, is nearly all of the work.
     """
-    torch.set_num_threads(asked or max(1, min(4, (os.cpu_count() or 1) // 2)))
+    cores = os.cpu_count() or 1
+    torch.set_num_threads(asked or (min(8, cores) if large else max(1, min(4, cores // 2))))

@@ -70,7 +70,6 @@ def run(device: str = "auto") -> list[Row]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.distributions.Distribution.set_default_validate_args(False)
     torch.set_float32_matmul_precision("high")
-    use_threads()
     rows: list[Row] = []
     with TemporaryDirectory(prefix="argonaut-") as name:
         recipe, dataset = _recipe(Home(Path(name)))
@@ -78,6 +77,7 @@ def run(device: str = "auto") -> list[Row]:
             with closing(SharedVecEnv([recipe] * size.envs)) as envs:
                 most = _untrained(envs, size)
                 for net in NETS:
+                    use_threads(large=net != "mlp")
                     if net != "lstm" or find_spec("sb3_contrib"):
                         model = _model(net, envs, dataset, recipe.spec, size, device)
                         rows += _rows(f"{net}_{size.envs}", model, most)
