@@ -74,7 +74,9 @@ def _all(screen: Screen, gateway: Gateway, grid: Grid) -> None:
     page.keyboard.press("Escape")
     assert not page.locator("#confirm").is_visible()
     assert gateway.get("strategies")[0]["halted"] is False
+    until(lambda: page.evaluate("!document.activeElement.closest('dialog')"), "the focus")
     page.keyboard.press("h")
+    page.locator("#confirm[open]").wait_for()
     page.keyboard.type("lunch")
     page.keyboard.press("Enter")
     screen.until("state", lambda text: text == "HALTED")

@@ -183,7 +183,9 @@ const keyDialog = () => dialogs.askKey("", enter);
 const KEYS = { h: () => control("halt"), r: () => control("resume"), f: () => control("flatten"), t: theme.turn, k: keyDialog, "?": dialogs.shortcuts };
 
 document.addEventListener("keydown", (e) => {
-  if (e.ctrlKey || e.metaKey || e.altKey || dialogs.isOpen() || e.target.closest("input")) return;
+  if (e.ctrlKey || e.metaKey || e.altKey || dialogs.isOpen()) return;
+  // right after Esc a key still goes to the input of the dialog that has closed
+  if (e.target.closest("input") && e.target.checkVisibility()) return;
   const act = KEYS[e.key];
   if (!act) return;
   e.preventDefault();

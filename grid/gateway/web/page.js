@@ -28,7 +28,8 @@ export class Page {
 
   press(e) {
     if (e.ctrlKey || e.metaKey || e.altKey || dialogs.isOpen()) return;
-    if (e.target.closest('input:not([type="range"]), select, textarea')) return;
+    // right after Esc a key still goes to the input of the dialog that has closed
+    if (e.target.closest('input:not([type="range"]), select, textarea')?.checkVisibility()) return;
     // a button and a link have a meaning of their own for these
     if ((e.key === " " || e.key === "Enter") && e.target.closest("button, a, summary")) return;
     const act = this.keys[e.key];
