@@ -103,7 +103,10 @@ class Subscriber:
         """Yield frames as they come, batches as batches, until none has come for `timeout_s`.
 
         The least that it can cost to receive: `wire.events_in` says how many events a frame has.
+        Receive in no other way until it has ended.
         """
+        while self._split:
+            yield self._split.popleft()[2]
         frame = self._receive(timeout_s)
         recv = self.socket.recv
         try:

@@ -154,6 +154,12 @@ def test_events_of_one_topic_go_in_batches_and_arrive_in_order(
     while sum(map(wire.events_in, batches)) < len(got):
         batches.append(next(stream))
     assert max(map(wire.events_in, batches)) == 16
+    stream.close()
+    publisher.publish_all("md.late", [BAR] * 3)
+    opened = many.recv(10.0)
+    assert opened is not None
+    rest = many.stream(10.0)  # what the opened batch has left comes first
+    assert seqs("md.late", [opened[2], next(rest), next(rest)]) == [1, 2, 3]
     assert one.bad == many.bad == 0
 
 
